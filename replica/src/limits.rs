@@ -1,0 +1,16 @@
+//! The bounds of everything that can grow.
+
+/// Transactions applied while readers are kept off the tree: at about 1 µs each a reader waits 0.2 ms at most.
+pub const APPLY_BATCH: usize = 200;
+
+/// Bytes of answers gathered before they are handed over, for the same reason.
+pub const APPLY_BATCH_BYTES: usize = 1 << 20;
+
+/// Room of the output buffer that is kept between batches: above the usual, below the harmful.
+pub const OUTPUT_BYTES_KEPT: usize = 4 << 20;
+
+/// The largest ConnectRequest that is looked at. A real one has 45 bytes.
+pub const CONNECT_REQUEST_BYTES_MAX: usize = 4096;
+
+/// Sessions expired in one tick; the others follow in the next. Bounds what one tick puts into the queue.
+pub const EXPIRED_PER_TICK: usize = 2_000;

@@ -1,0 +1,167 @@
+//! What is under way: ordered but not answered yet.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use protocol::{ErrorCode, SessionId, Xid, Zxid};
+
+use crate::input::ConnectionId;
+
+/// What will complete an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Work {
+    /// A transaction, complete when it is durable; its bytes are the envelope.
+    Transaction(Zxid),
+    /// A request that changes nothing, complete when everything before it is; its bytes are the request's body.
+    Read,
+    /// A request that is refused without a transaction, in its turn.
+    Refused(ErrorCode),
+    /// A session taken up again, once everything that it asked for on its old connection is done.
+    Resume {
+        /// The negotiated timeout.
+        timeout_ms: i32,
+    },
+}
+
+/// One entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Who is waiting, if anybody.
+    pub connection: Option<ConnectionId>,
+    pub session: SessionId,
+    pub xid: Xid,
+    /// The request's operation, which decides the form of the reply.
+    pub op: i32,
+    pub work: Work,
+    pub received_ms: u64,
+    bytes: Range<u64>,
+}
+
+/// First in, first out. All bytes stand one after the other in one buffer, so that an entry costs no allocation.
+#[derive(Default)]
+pub(crate) struct Queue {
+    entries: VecDeque<Entry>,
+    /// How many entries at the front have been handed to the log.
+    logged: usize,
+    bytes: Vec<u8>,
+    /// The position of `bytes[0]` in the endless stream of bytes.
+    base: u64,
+}
+
+/// Consumed bytes at the front of the buffer beyond which it is worth moving the rest down.
+const COMPACT_BYTES: usize = 4 << 20;
+
+impl Queue {
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The end of the buffer, to write an entry's bytes to before [`Queue::push`].
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Where the bytes of the next entry start; remember it before writing them.
+    pub fn mark(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds an entry whose bytes are those written since `mark`.
+    pub fn push(
+        &mut self,
+        mark: usize,
+        work: Work,
+        connection: Option<ConnectionId>,
+        session: SessionId,
+        (xid, op, received_ms): (Xid, i32, u64),
+    ) {
+        let bytes = self.base + mark as u64..self.base + self.bytes.len() as u64;
+        self.entries.push_back(Entry { connection, session, xid, op, work, received_ms, bytes });
+    }
+
+    /// The next transaction that has not been handed to the log.
+    pub fn next_unlogged(&mut self) -> Option<(Zxid, &[u8])> {
+        loop {
+            let entry = self.entries.get(self.logged)?;
+            self.logged += 1;
+            if let Work::Transaction(zxid) = entry.work {
+                let range = (entry.bytes.start - self.base) as usize..(entry.bytes.end - self.base) as usize;
+                return Some((zxid, &self.bytes[range]));
+            }
+        }
+    }
+
+    /// The oldest entry and its bytes, if it is complete once everything up to `durable` is on stable storage.
+    pub fn ready(&self, durable: Zxid) -> Option<(&Entry, &[u8])> {
+        let entry = self.entries.front()?;
+        if let Work::Transaction(zxid) = entry.work
+            && zxid > durable
+        {
+            return None;
+        }
+        let range = (entry.bytes.start - self.base) as usize..(entry.bytes.end - self.base) as usize;
+        Some((entry, &self.bytes[range]))
+    }
+
+    /// Removes the oldest entry.
+    pub fn pop(&mut self) {
+        let entry = self.entries.pop_front().expect("only an entry that was looked at is removed");
+        self.logged = self.logged.saturating_sub(1);
+        let consumed = (entry.bytes.end - self.base) as usize;
+        if self.entries.is_empty() {
+            self.base += self.bytes.len() as u64;
+            self.bytes.clear();
+            self.bytes.shrink_to(COMPACT_BYTES);
+        } else if consumed > COMPACT_BYTES && consumed > self.bytes.len() / 2 {
+            self.bytes.drain(..consumed);
+            self.base += consumed as u64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(queue: &mut Queue, work: Work, bytes: &[u8]) {
+        let mark = queue.mark();
+        queue.buffer().extend_from_slice(bytes);
+        queue.push(mark, work, None, SessionId::NONE, (Xid::new(0), 0, 0));
+    }
+
+    fn zxid(counter: i64) -> Zxid {
+        Zxid::from_wire(counter)
+    }
+
+    #[test]
+    fn reads_wait_for_the_transactions_before_them() {
+        let mut queue = Queue::default();
+        push(&mut queue, Work::Read, b"r0");
+        push(&mut queue, Work::Transaction(zxid(1)), b"t1");
+        push(&mut queue, Work::Read, b"r1");
+        assert_eq!(queue.next_unlogged(), Some((zxid(1), &b"t1"[..])));
+        assert_eq!(queue.next_unlogged(), None);
+        assert_eq!(queue.ready(Zxid::ZERO).unwrap().1, b"r0");
+        queue.pop();
+        assert!(queue.ready(Zxid::ZERO).is_none());
+        assert_eq!(queue.ready(zxid(1)).unwrap().1, b"t1");
+        queue.pop();
+        push(&mut queue, Work::Transaction(zxid(2)), b"t2");
+        assert_eq!(queue.next_unlogged(), Some((zxid(2), &b"t2"[..])));
+        assert_eq!(queue.ready(zxid(1)).unwrap().1, b"r1");
+    }
+
+    #[test]
+    fn the_buffer_does_not_grow_while_the_queue_never_empties() {
+        let mut queue = Queue::default();
+        let megabyte = vec![7; 1 << 20];
+        for counter in 1..64 {
+            push(&mut queue, Work::Transaction(zxid(counter)), &megabyte);
+            if counter > 2 {
+                assert_eq!(queue.ready(zxid(counter)).unwrap().1, &megabyte[..]);
+                queue.pop();
+            }
+        }
+        assert!(queue.bytes.len() < 12 << 20, "{} bytes for {} entries", queue.bytes.len(), queue.len());
+    }
+}

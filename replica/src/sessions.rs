@@ -1,0 +1,5 @@
+//! Sessions: who is alive, and until when.
+
+mod tracker;
+
+pub use tracker::{SessionTracker, Tracked};

@@ -1,0 +1,31 @@
+//! What an operator decides about a replica.
+
+use protocol::ServerId;
+use tree::Rules;
+
+/// The settings of one replica.
+#[derive(Clone, Debug)]
+pub struct ReplicaSettings {
+    /// Goes into the top byte of session ids; 1 for a standalone server, as in Java.
+    pub server: ServerId,
+    /// The unit of time: sessions expire on its multiples.
+    pub tick_ms: u64,
+    /// No session has a shorter timeout.
+    pub session_timeout_min_ms: i32,
+    /// No session has a longer one.
+    pub session_timeout_max_ms: i32,
+    /// Between half and all of so many transactions, a snapshot is taken.
+    pub snapshot_transactions: u64,
+    /// Between half and all of so many bytes of transactions, a snapshot is taken; 0 for no such limit.
+    pub snapshot_bytes: u64,
+    /// How often containers and TTL nodes are looked at.
+    pub container_check_interval_ms: u64,
+    /// A container without children that was never used is deleted after so long; 0 for never.
+    pub container_never_used_max_ms: i64,
+    /// At most so many of them are deleted in a minute.
+    pub containers_per_minute: u64,
+    /// Seeds the choice of the moment for a snapshot, so that servers do not all choose the same.
+    pub seed: u64,
+    /// The rules by which requests are judged.
+    pub rules: Rules,
+}

@@ -1,0 +1,61 @@
+//! What readers and the one writer share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tree::{Rules, Tree, WatchTable};
+
+use crate::sessions::SessionTracker;
+use crate::status::Status;
+
+/// The tree, the watches on it, and the rules for reading it.
+///
+/// Readers hold the tree's lock shared, once per chunk of input; only [`crate::Replica`] holds it exclusively,
+/// for bounded batches. The watch table's lock is only taken by somebody who holds the tree's, so that setting a
+/// watch and reading what it watches are one act.
+pub struct Shared {
+    tree: RwLock<Tree>,
+    /// Never locked without holding the tree's lock, except to forget a connection.
+    pub watches: Mutex<WatchTable>,
+    /// Who is alive. Locked when sessions come and go and on ticks, never for a ping.
+    pub sessions: Mutex<SessionTracker>,
+    /// The same for everybody.
+    pub rules: Rules,
+    /// For operators.
+    pub status: Status,
+    watch_bytes: AtomicU64,
+}
+
+impl Shared {
+    /// Wraps a recovered tree.
+    pub fn new(tree: Tree, rules: Rules, tick_ms: u64) -> Shared {
+        Shared {
+            tree: RwLock::new(tree),
+            watches: Mutex::new(WatchTable::new()),
+            sessions: Mutex::new(SessionTracker::new(tick_ms)),
+            rules,
+            status: Status::default(),
+            watch_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// For reading. Do not ask twice at once: a waiting writer stands between.
+    pub fn tree(&self) -> RwLockReadGuard<'_, Tree> {
+        self.tree.read()
+    }
+
+    /// For the replica alone.
+    pub(crate) fn lock(&self) -> &RwLock<Tree> {
+        &self.tree
+    }
+
+    /// Counts bytes of watch events.
+    pub(crate) fn count_watch_bytes(&self, bytes: usize) {
+        self.watch_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of watch events ever produced.
+    pub fn watch_bytes(&self) -> u64 {
+        self.watch_bytes.load(Ordering::Relaxed)
+    }
+}
