@@ -1,2 +1,48 @@
-//! placeholder
-fn main() {}
+//! The one binary: see `ferrokeeper --help`.
+
+mod bench;
+mod server_command;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// A coordination service that speaks Apache ZooKeeper's protocols.
+#[derive(Debug, Parser)]
+#[command(name = "ferrokeeper", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run a server until Ctrl-C or SIGTERM
+    Server(server_command::Args),
+    /// Load a server and measure it
+    Bench(Box<bench::Options>),
+}
+
+fn main() -> ExitCode {
+    // Logs go to standard error; RUST_LOG says how much.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    let result = match Cli::parse().command {
+        Command::Server(args) => server_command::run(args),
+        Command::Bench(options) => bench::run(&options),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ferrokeeper: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -66,6 +66,18 @@ pub enum Input<'a> {
         /// When the frame was read, by the monotonic clock.
         received_ms: u64,
     },
+    /// An answer that the owner of the connection made itself while requests of the connection are here: it comes
+    /// back in its turn. Whoever writes to a connection with requests in progress would otherwise race the replies.
+    Relay {
+        /// Who.
+        connection: ConnectionId,
+        /// The whole frame.
+        frame: &'a [u8],
+        /// Whether the connection ends with it.
+        close: bool,
+        /// When the request was read, by the monotonic clock.
+        received_ms: u64,
+    },
     /// The connection has proved to be somebody.
     Authenticated {
         /// Who.

@@ -144,6 +144,14 @@ impl Replica {
             Input::Request { connection, xid, op, body, received_ms } => {
                 self.on_request(now, connection, (xid, op, received_ms), body);
             }
+            Input::Relay { connection, frame, close, received_ms } => {
+                let Some(known) = find(&mut self.connections, connection) else { return };
+                let session = known.session;
+                let mark = self.queue.mark();
+                self.queue.buffer().extend_from_slice(frame);
+                let request = (Xid::new(0), 0, received_ms);
+                self.queue.push(mark, Work::Relay { close }, Some(connection), session, request);
+            }
             Input::Authenticated { connection, ids } => {
                 if let Some(connection) = find(&mut self.connections, connection) {
                     connection.ids = ids;
@@ -533,6 +541,13 @@ impl Replica {
                 let session = entry.session;
                 self.outputs.facts.push(Fact::SessionResumed { session });
                 welcome(&self.shared, Some(connection), &mut self.outputs, session, timeout_ms);
+            }
+            Work::Relay { close } => {
+                self.outputs.bytes.extend_from_slice(body);
+                self.outputs.deliver(id, start, 1, latency_ms);
+                if close {
+                    self.outputs.deliveries.push(Delivery::Close { connection: id });
+                }
             }
             Work::Refused(code) => {
                 let zxid = tree.last_zxid().to_wire();

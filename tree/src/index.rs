@@ -62,7 +62,7 @@ impl PathIndex {
     pub(crate) fn remove(&mut self, slab: &Slab, id: NodeId) {
         let hash = slab.get(id).hash;
         let entry = self.shards[shard(hash)].find_entry(spread(hash), |&found| found == id);
-        entry.ok().expect("a linked node is in the index").remove();
+        entry.expect("a linked node is in the index").remove();
     }
 
     /// How many nodes the index knows.

@@ -61,11 +61,6 @@ impl Lifetimes {
         self.ephemerals.get(&session).into_iter().flatten().copied()
     }
 
-    /// The first ephemeral node of a session.
-    pub(crate) fn first_of_session(&self, session: SessionId) -> Option<NodeId> {
-        self.ephemerals.get(&session)?.first().copied()
-    }
-
     /// Who owns ephemeral nodes, and how many.
     pub(crate) fn owners(&self) -> impl ExactSizeIterator<Item = (SessionId, usize)> + '_ {
         self.ephemerals.iter().map(|(&session, nodes)| (session, nodes.len()))

@@ -9,6 +9,8 @@
 
 mod create;
 mod delete;
+#[cfg(test)]
+mod lag_tests;
 mod multi;
 mod pending;
 mod sequence;
@@ -238,5 +240,59 @@ impl Sink<'_> {
     fn put_header(&mut self, ctx: &PrepareContext<'_>, kind: i32) {
         let PrepareContext { session, cxid, zxid, time_ms, .. } = *ctx;
         TxnHeader { session, cxid, zxid, time_ms, kind }.write(self.out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::txn::Transaction;
+
+    fn context<'a>(tree: &'a Tree, rules: &'a Rules) -> PrepareContext<'a> {
+        PrepareContext {
+            tree,
+            rules,
+            session: SessionId::new(1),
+            session_check: Ok(()),
+            ids: &[],
+            cxid: 7,
+            zxid: Zxid::from_wire(1),
+            time_ms: 5,
+        }
+    }
+
+    #[test]
+    fn what_is_no_write_does_not_belong_here() {
+        let (tree, rules) = (Tree::new(1), Rules::default());
+        for request in [
+            Request::Ping,
+            Request::WhoAmI,
+            Request::GetData { path: "/".into(), watch: false },
+            Request::MultiRead(Vec::new()),
+        ] {
+            let mut out = Vec::new();
+            let refused = Pending::new().prepare(&context(&tree, &rules), &request, &mut out);
+            assert_eq!(refused, Err(ErrorCode::Unimplemented));
+            let txn = Transaction::read(&out).unwrap();
+            assert_eq!(txn.body, TxnBody::Error { code: ErrorCode::Unimplemented.to_wire() });
+        }
+    }
+
+    #[test]
+    fn a_null_id_in_a_multi_takes_the_whole_request_down_and_leaves_nothing_pending() {
+        use protocol::Reader;
+        use protocol::client::multi::MultiOp;
+        use protocol::client::request::{CreateFlags, CreateRequest};
+        let (tree, rules) = (Tree::new(1), Rules::default());
+        let null_id = b"\0\0\0\x01\0\0\0\x1f\0\0\0\x05world\xff\xff\xff\xff";
+        let null_id = AclSlice::read(&mut Reader::new(null_id)).unwrap();
+        let create =
+            |path, acl| MultiOp::Create(CreateRequest::plain(path, None, acl, CreateFlags::Persistent));
+        let request = Request::Multi(vec![create("/a", AclSlice::OPEN), create("/b", null_id)]);
+        let (mut pending, mut out) = (Pending::new(), Vec::new());
+        let refused = pending.prepare(&context(&tree, &rules), &request, &mut out);
+        assert_eq!(refused, Err(ErrorCode::MarshallingError));
+        assert!(pending.is_empty());
+        assert_eq!(Transaction::read(&out).unwrap().body, TxnBody::Error { code: -5 });
     }
 }

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A node that is created meanwhile is never seen: it can only be reached through a link, and every link that
-//! changes belongs to a node whose old version was put aside before. That holds for slots that are freed and used
-//! again, too, because a slot's bit is set when its node goes or a new one comes.
+//! changes belongs to a node whose old version was put aside before. That holds for slots that are used again,
+//! too: whoever reaches such a slot through an old link finds its bit set and the old node in the side table.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -104,7 +104,7 @@ impl RunningSnapshot {
         }
     }
 
-    /// Notes that what is in this slot is not part of the snapshot.
+    /// Notes that the node in this slot is new: its versions need not be put aside.
     pub(crate) fn exclude(&mut self, id: NodeId) {
         if id.index() < self.end {
             self.changed[id.index() / 64] |= 1 << (id.index() % 64);

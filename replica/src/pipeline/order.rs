@@ -32,6 +32,11 @@ impl SessionOrder {
         }
     }
 
+    /// Counts an answer that was made here but must wait its turn: see [`crate::Input::Relay`].
+    pub fn send_along(&mut self) {
+        self.pending += 1;
+    }
+
     /// So many of the requests that were sent along have been answered.
     pub fn completed(&mut self, count: u32) {
         self.pending =

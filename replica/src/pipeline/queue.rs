@@ -16,6 +16,11 @@ pub(crate) enum Work {
     Read,
     /// A request that is refused without a transaction, in its turn.
     Refused(ErrorCode),
+    /// An answer that was made elsewhere and only waits its turn; its bytes are the frame.
+    Relay {
+        /// Whether the connection ends with it.
+        close: bool,
+    },
     /// A session taken up again, once everything that it asked for on its old connection is done.
     Resume {
         /// The negotiated timeout.

@@ -141,9 +141,7 @@ impl Source<'_> {
             }
             Request::GetAcl { path } => {
                 let node = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
-                self.demand(caller, &node, Perms::READ.or(Perms::ADMIN))?;
-                let admin = self.rules.auth.allows(node.acl(), Perms::ADMIN, caller.ids);
-                write_acl(&node, admin, out);
+                self.rules.auth.write_acl_for(node.acl(), caller.ids, out)?;
                 node.client_stat().write(out);
             }
             Request::Sync { path } => out.put_opt_str(path.as_deref()),
@@ -186,7 +184,7 @@ impl Source<'_> {
                 out.put_length(caller.ids.len());
                 for id in caller.ids {
                     out.put_str(&id.scheme);
-                    out.put_str(public_name(id));
+                    out.put_str(self.rules.auth.user_name(id));
                 }
             }
             Request::SetWatches(_) | Request::Ping => {}
@@ -309,31 +307,5 @@ fn write_children(node: &NodeRef<'_>, out: &mut Vec<u8>) {
     out.put_length(node.child_count());
     for name in node.children() {
         out.put_str(name);
-    }
-}
-
-/// Who may not administer the node sees whose digests it lists, but not the digests.
-fn write_acl(node: &NodeRef<'_>, admin: bool, out: &mut Vec<u8>) {
-    let list = node.acl();
-    if admin || !list.entries.iter().any(|entry| entry.id.scheme == "digest") {
-        return out.put_bytes(list.as_slice().as_bytes());
-    }
-    out.put_length(list.entries.len());
-    for entry in &list.entries {
-        out.put_i32(entry.perms.bits());
-        out.put_str(&entry.id.scheme);
-        match entry.id.id.split_once(':') {
-            Some((user, _)) if entry.id.scheme == "digest" => out.put_str(&format!("{user}:x")),
-            _ => out.put_str(&entry.id.id),
-        }
-    }
-}
-
-/// What whoAmI tells of an identity: nothing secret, and nothing of schemes without a provider.
-fn public_name(id: &Id) -> &str {
-    match id.scheme.as_str() {
-        "digest" => id.id.split(':').next().unwrap_or_default(),
-        "super" => "",
-        _ => &id.id,
     }
 }

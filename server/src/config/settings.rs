@@ -10,6 +10,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use tree::DigestAlgorithm;
 
 /// Everything that can be set, checked; nothing below has to check again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,49 +192,6 @@ pub struct DigestAuth {
     pub algorithm: DigestAlgorithm,
     /// The user who may do everything (`DigestAuthenticationProvider.superDigest`), if any.
     pub super_digest: Option<SuperDigest>,
-}
-
-/// A hash of user and password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named as the algorithm is")]
-pub enum DigestAlgorithm {
-    Md5,
-    Sha1,
-    Sha224,
-    Sha256,
-    Sha384,
-    Sha512,
-    Sha512Of224,
-    Sha512Of256,
-}
-
-impl DigestAlgorithm {
-    /// The algorithm that `MessageDigest.getInstance` returns for a name, in any case.
-    pub fn from_java_name(name: &str) -> Option<DigestAlgorithm> {
-        match name.to_ascii_uppercase().as_str() {
-            "MD5" => Some(DigestAlgorithm::Md5),
-            "SHA" | "SHA1" | "SHA-1" => Some(DigestAlgorithm::Sha1),
-            "SHA224" | "SHA-224" => Some(DigestAlgorithm::Sha224),
-            "SHA256" | "SHA-256" => Some(DigestAlgorithm::Sha256),
-            "SHA384" | "SHA-384" => Some(DigestAlgorithm::Sha384),
-            "SHA512" | "SHA-512" => Some(DigestAlgorithm::Sha512),
-            "SHA512/224" | "SHA-512/224" => Some(DigestAlgorithm::Sha512Of224),
-            "SHA512/256" | "SHA-512/256" => Some(DigestAlgorithm::Sha512Of256),
-            _ => None,
-        }
-    }
-
-    /// Length of the hash, in bytes.
-    pub fn digest_bytes(self) -> usize {
-        match self {
-            DigestAlgorithm::Md5 => 16,
-            DigestAlgorithm::Sha1 => 20,
-            DigestAlgorithm::Sha224 | DigestAlgorithm::Sha512Of224 => 28,
-            DigestAlgorithm::Sha256 | DigestAlgorithm::Sha512Of256 => 32,
-            DigestAlgorithm::Sha384 => 48,
-            DigestAlgorithm::Sha512 => 64,
-        }
-    }
 }
 
 /// The digest of the user who may do everything, `user:base64`. Never printed.

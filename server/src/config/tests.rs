@@ -8,6 +8,7 @@ use super::*;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use tree::DigestAlgorithm;
 
 /// A directory that is removed when the test ends.
 struct TempDir(PathBuf);

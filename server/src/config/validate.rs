@@ -5,10 +5,11 @@ use super::ensemble::ClientPart;
 use super::error::{ConfigError, WarningKind};
 use super::read::{ANY, Reader};
 use super::settings::{
-    ClientAddress, ClientPortSettings, DigestAlgorithm, FourLetterWords, LargeRequests, SessionSettings,
+    ClientAddress, ClientPortSettings, FourLetterWords, LargeRequests, SessionSettings,
     SnapshotCompression, SuperDigest,
 };
 use super::source::{ConfigSource, Given};
+use tree::DigestAlgorithm;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
@@ -283,7 +284,7 @@ pub(super) fn four_letter_words(reader: &mut Reader, read_only: bool) -> FourLet
 pub(super) fn digest_algorithm(reader: &mut Reader) -> Result<DigestAlgorithm, ConfigError> {
     const NAME: &str = "DigestAuthenticationProvider.digestAlg";
     let text = reader.text(NAME);
-    DigestAlgorithm::from_java_name(&text).ok_or_else(|| {
+    DigestAlgorithm::from_name(&text).ok_or_else(|| {
         let given = reader.given(NAME).expect("only a given value differs from the default");
         given.bad(
             "is no hash that is built in this release, so that no stored digest would match",

@@ -26,8 +26,8 @@ impl Tree {
             // A missing node is none of our business: a fuzzy snapshot may be ahead.
             self.delete(header.zxid, path, observer);
         }
-        while let Some(id) = self.lifetimes.first_of_session(header.session) {
-            let path = self.path_of(id);
+        let left: Vec<String> = self.ephemerals(header.session).collect();
+        for path in left {
             self.delete(header.zxid, &path, observer);
         }
         self.sessions.remove(&header.session);

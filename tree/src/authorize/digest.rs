@@ -19,10 +19,15 @@ pub enum DigestAlgorithm {
     Sha384,
     /// SHA-512.
     Sha512,
+    /// SHA-512/224.
+    Sha512Of224,
+    /// SHA-512/256.
+    Sha512Of256,
 }
 
 impl DigestAlgorithm {
-    /// The algorithm for a name as `zookeeper.DigestAuthenticationProvider.digestAlg` has it, in any case.
+    /// The algorithm that Java's `MessageDigest` finds for a name, as
+    /// `zookeeper.DigestAuthenticationProvider.digestAlg` has it, in any case.
     pub fn from_name(name: &str) -> Option<DigestAlgorithm> {
         Some(match name.to_ascii_uppercase().as_str() {
             "MD5" => DigestAlgorithm::Md5,
@@ -31,8 +36,22 @@ impl DigestAlgorithm {
             "SHA256" | "SHA-256" => DigestAlgorithm::Sha256,
             "SHA384" | "SHA-384" => DigestAlgorithm::Sha384,
             "SHA512" | "SHA-512" => DigestAlgorithm::Sha512,
+            "SHA512/224" | "SHA-512/224" => DigestAlgorithm::Sha512Of224,
+            "SHA512/256" | "SHA-512/256" => DigestAlgorithm::Sha512Of256,
             _ => return None,
         })
+    }
+
+    /// Length of the hash in bytes.
+    pub fn digest_bytes(self) -> usize {
+        match self {
+            DigestAlgorithm::Md5 => 16,
+            DigestAlgorithm::Sha1 => 20,
+            DigestAlgorithm::Sha224 | DigestAlgorithm::Sha512Of224 => 28,
+            DigestAlgorithm::Sha256 | DigestAlgorithm::Sha512Of256 => 32,
+            DigestAlgorithm::Sha384 => 48,
+            DigestAlgorithm::Sha512 => 64,
+        }
     }
 
     /// The identity that `name:password` proves: `name:` and the hash of the whole in base64. Without a colon the
@@ -51,6 +70,8 @@ impl DigestAlgorithm {
             DigestAlgorithm::Sha256 => sha2::Sha256::digest(bytes).to_vec(),
             DigestAlgorithm::Sha384 => sha2::Sha384::digest(bytes).to_vec(),
             DigestAlgorithm::Sha512 => sha2::Sha512::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha512Of224 => sha2::Sha512_224::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha512Of256 => sha2::Sha512_256::digest(bytes).to_vec(),
         }
     }
 }

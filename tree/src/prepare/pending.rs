@@ -66,6 +66,7 @@ pub(super) struct Savepoint {
 /// Entries by path, and a queue of who touched what, oldest first.
 #[derive(Default)]
 pub(super) struct Changes {
+    /// Differs from run to run, so that nobody can choose paths that collide; nothing that can be seen depends on it.
     hasher: RandomState,
     index: HashTable<u32>,
     entries: Vec<Entry>,

@@ -114,3 +114,18 @@ pub(super) fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode
     }
     Ok(current.wrapping_add(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minus_one_expects_nothing_and_the_highest_version_is_followed_by_the_lowest() {
+        assert_eq!(next_version(5, 5), Ok(6));
+        assert_eq!(next_version(5, -1), Ok(6));
+        assert_eq!(next_version(5, -2), Err(ErrorCode::BadVersion));
+        assert_eq!(next_version(5, 6), Err(ErrorCode::BadVersion));
+        assert_eq!(next_version(i32::MAX, i32::MAX), Ok(i32::MIN));
+        assert_eq!(next_version(-2, -2), Ok(-1));
+    }
+}

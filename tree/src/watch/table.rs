@@ -91,6 +91,7 @@ pub(super) struct Watcher {
 /// Everybody's watches. See the module for how it is built and [`crate::watch`] for what it means.
 #[derive(Debug, Default)]
 pub struct WatchTable {
+    /// Differs from run to run, so that nobody can choose paths that collide; nothing that can be seen depends on it.
     hasher: RandomState,
     pub(super) watches: Slots<Watch>,
     pub(super) paths: Slots<WatchedPath>,

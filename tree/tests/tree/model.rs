@@ -204,7 +204,11 @@ impl Model {
             TxnBody::Error { .. } => false,
             TxnBody::Multi(subs) => {
                 let refused = subs.iter().any(|sub| matches!(sub, TxnBody::Error { .. }));
-                !refused && subs.iter().fold(true, |fitted, sub| self.apply_body(header, sub) && fitted)
+                if refused {
+                    return false;
+                }
+                let misfits = subs.iter().filter(|sub| !self.apply_body(header, sub));
+                misfits.count() == 0
             }
         }
     }

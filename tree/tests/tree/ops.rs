@@ -95,14 +95,18 @@ fn single(strict: bool) -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Operations as they could stand in a log; `strict` ones say the right cversion, as a leader does.
+/// Operations as they could stand in a log; `strict` ones say the right cversion and list what a session takes
+/// along, as leaders since 3.6 do.
 pub fn ops(strict: bool, count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Op>> {
     let multi = (prop::collection::vec(single(strict), 0..4), prop::bool::weighted(0.2))
         .prop_map(|(ops, refused)| Op::Multi { ops, refused });
     let op = prop_oneof![
         16 => single(strict),
         2 => SESSIONS.prop_map(|session| Op::CreateSession { session }),
-        2 => (SESSIONS, any::<bool>()).prop_map(|(session, listed)| Op::CloseSession { session, listed }),
+        2 => (SESSIONS, any::<bool>()).prop_map(move |(session, listed)| Op::CloseSession {
+            session,
+            listed: listed || strict,
+        }),
         2 => multi,
         1 => Just(Op::Error),
     ];

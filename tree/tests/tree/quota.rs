@@ -18,8 +18,8 @@ fn delete(path: &str) -> TxnBody<'_> {
 }
 
 fn usage(bench: &Bench) -> String {
-    let data = bench.tree.find(STATS).unwrap().data().unwrap_or_default();
-    String::from_utf8(data.to_vec()).unwrap()
+    let stats = bench.tree.find(STATS).expect("there is a usage node");
+    String::from_utf8_lossy(stats.data().unwrap_or_default()).into_owned()
 }
 
 /// A tree with `/a` and `/a/b` of two bytes each and a quota on `/a`, set as the shell sets it.

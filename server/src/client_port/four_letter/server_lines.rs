@@ -1,0 +1,47 @@
+//! `srvr` and `stat` (`StatCommand`, `ServerStats.toString`).
+
+use std::fmt::{self, Write};
+
+use ::tree::Tree;
+
+use super::connections::{Detail, write_connection};
+use super::text::{JavaDouble, Text, mean};
+use crate::context::ServerContext;
+use crate::stats::read;
+use crate::version::FULL_VERSION;
+
+/// The role of a server that is its own ensemble.
+pub(super) const MODE: &str = "standalone";
+
+pub(super) fn write_srvr(out: &mut Text, server: &ServerContext, tree: &Tree) -> fmt::Result {
+    write_version(out)?;
+    write_counts(out, server, tree)
+}
+
+pub(super) fn write_stat(out: &mut Text, server: &ServerContext, tree: &Tree) -> fmt::Result {
+    write_version(out)?;
+    writeln!(out, "Clients:")?;
+    for link in server.registry.links() {
+        write_connection(out, &link, Detail::Brief)?;
+    }
+    writeln!(out)?;
+    write_counts(out, server, tree)
+}
+
+fn write_version(out: &mut Text) -> fmt::Result {
+    writeln!(out, "Zookeeper version: {FULL_VERSION}")
+}
+
+fn write_counts(out: &mut Text, server: &ServerContext, tree: &Tree) -> fmt::Result {
+    let stats = &server.stats;
+    let latency = &stats.latency;
+    let average = JavaDouble(mean(latency.sum_ms(), latency.count()));
+    writeln!(out, "Latency min/avg/max: {}/{average}/{}", latency.min_ms(), latency.max_ms())?;
+    writeln!(out, "Received: {}", read(&stats.packets_received))?;
+    writeln!(out, "Sent: {}", read(&stats.packets_sent))?;
+    writeln!(out, "Connections: {}", server.registry.count())?;
+    writeln!(out, "Outstanding: {}", server.intake.outstanding())?;
+    writeln!(out, "Zxid: {}", tree.last_zxid())?;
+    writeln!(out, "Mode: {MODE}")?;
+    writeln!(out, "Node count: {}", tree.node_count())
+}

@@ -1,0 +1,53 @@
+//! What every thread of a server may look at.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+
+use replica::Shared;
+
+use crate::client_port::registry::Registry;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::intake::Intake;
+use crate::stats::ServerStats;
+
+/// The limits that connections are held to.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientLimits {
+    /// `jute.maxbuffer`: bytes of a frame.
+    pub frame_bytes_max: usize,
+    /// `globalOutstandingLimit`: requests with the core, beyond which connections that have some wait.
+    pub outstanding_max: usize,
+    /// How long a connection may take to say who it is.
+    pub sessionless_timeout_ms: u64,
+}
+
+/// The trace mask of a server that was not given another (`ZooTrace`).
+pub const TRACE_MASK_DEFAULT: i64 = 306;
+
+/// One server: everything that is shared between its threads.
+pub struct ServerContext {
+    /// The tree and all around it.
+    pub shared: Arc<Shared>,
+    /// The way to the core.
+    pub intake: Arc<Intake>,
+    /// The connections.
+    pub registry: Registry,
+    /// The counts.
+    pub stats: ServerStats,
+    /// The clocks.
+    pub clock: Clock,
+    /// As configured.
+    pub settings: Settings,
+    /// The limits out of the settings that every frame is held to.
+    pub limits: ClientLimits,
+    /// Where clients connect.
+    pub client_address: SocketAddr,
+    /// The last transaction known to be on stable storage.
+    pub durable_zxid: AtomicI64,
+    /// Set when the server is to end.
+    pub stopping: AtomicBool,
+    /// What `stmk` sets and `gtmk` prints; [`TRACE_MASK_DEFAULT`] at first. Java traces by it, here nothing does.
+    pub trace_mask: AtomicI64,
+}

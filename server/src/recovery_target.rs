@@ -1,0 +1,91 @@
+//! Builds a tree out of what recovery finds on the disk.
+
+use protocol::acl::AclSlice;
+use protocol::snapshot::{NodeRecord, ZxidDigest};
+use protocol::txn::Transaction;
+use protocol::{SessionId, Zxid};
+use storage::recovery::RecoveryTarget;
+use storage::snapshot::{Refusal, SnapshotSink};
+use tree::{Tree, TreeBuilder};
+
+/// Takes a snapshot, then the transactions after it.
+pub struct TreeTarget {
+    seed: u64,
+    builder: Option<TreeBuilder>,
+    tree: Option<Tree>,
+    /// Before this zxid the tree is between two states: it came from a fuzzy snapshot.
+    settled_at: Zxid,
+    /// States that did not have the digest that snapshot or transaction say.
+    digest_mismatches: u64,
+}
+
+impl TreeTarget {
+    /// An empty tree to begin with. The seed goes into the hash of paths.
+    pub fn new(seed: u64) -> TreeTarget {
+        TreeTarget { seed, builder: None, tree: None, settled_at: Zxid::ZERO, digest_mismatches: 0 }
+    }
+
+    /// What was built.
+    pub fn into_tree(self) -> Tree {
+        self.tree.unwrap_or_else(|| Tree::new(self.seed))
+    }
+
+    /// How many states did not have the digest that snapshot or transaction say.
+    pub fn digest_mismatches(&self) -> u64 {
+        self.digest_mismatches
+    }
+
+    fn builder(&mut self) -> &mut TreeBuilder {
+        let seed = self.seed;
+        self.builder.get_or_insert_with(|| TreeBuilder::new(seed))
+    }
+}
+
+impl SnapshotSink for TreeTarget {
+    fn reset(&mut self) {
+        *self = TreeTarget::new(self.seed);
+    }
+
+    fn session(&mut self, session: SessionId, timeout_ms: i32) -> Result<(), Refusal> {
+        self.builder().session(session, timeout_ms);
+        Ok(())
+    }
+
+    fn acl(&mut self, id: i64, acl: AclSlice<'_>) -> Result<(), Refusal> {
+        Ok(self.builder().acl(id, acl)?)
+    }
+
+    fn node(&mut self, node: &NodeRecord<'_>) -> Result<(), Refusal> {
+        Ok(self.builder().node(node)?)
+    }
+}
+
+impl RecoveryTarget for TreeTarget {
+    fn snapshot_loaded(&mut self, zxid: Zxid, digest: Option<ZxidDigest>) -> Result<(), Refusal> {
+        let builder = self.builder.take().unwrap_or_else(|| TreeBuilder::new(self.seed));
+        let tree = builder.finish(zxid)?;
+        if let Some(ZxidDigest { zxid: at, digest: Some(promised), .. }) = digest {
+            self.settled_at = at;
+            // Java writes no digest into the snapshot of an empty tree.
+            if at == zxid && zxid != Zxid::ZERO && promised != tree.digest() {
+                self.digest_mismatches += 1;
+            }
+        }
+        self.tree = Some(tree);
+        Ok(())
+    }
+
+    fn replay(&mut self, envelope: &[u8]) -> Result<(), Refusal> {
+        let txn = Transaction::read(envelope)?;
+        let seed = self.seed;
+        let tree = self.tree.get_or_insert_with(|| Tree::new(seed));
+        tree.apply(&txn, &mut ());
+        if let Some(digest) = txn.digest
+            && txn.header.zxid >= self.settled_at
+            && !tree.agrees_with(digest)
+        {
+            self.digest_mismatches += 1;
+        }
+        Ok(())
+    }
+}

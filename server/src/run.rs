@@ -1,0 +1,444 @@
+//! Starting and stopping a server: every thread is started and joined here.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use mio::net::TcpListener;
+use mio::{Poll, Waker};
+use protocol::{ServerId, Zxid};
+use replica::{Replica, ReplicaSettings, Shared};
+use socket2::{Domain, Protocol, Socket, Type};
+use storage::durable_mark::DurableMark;
+use storage::directory::{DataFolders, DirectoryError, MissingFolders};
+use storage::real_disk::RealDisk;
+use storage::recovery::{
+    EmptyFolders, LogsWithoutSnapshot, Recovered, RecoveryError, RecoveryOptions, recover,
+};
+use storage::snapshot::{Compression, SnapshotChunk, SnapshotWriteError, write_snapshot};
+use storage::txn_log::{Durability, TxnLog, TxnLogOptions};
+use tracing::{info, warn};
+use tree::{AuthRules, DigestAlgorithm, Rules, Tree};
+
+use crate::client_port::io_thread::{BELL, IoThread};
+use crate::client_port::registry::Registry;
+use crate::clock::Clock;
+use crate::config::{ClientAddress, ClientPortSettings, Settings, SnapshotCompression};
+use crate::context::{ClientLimits, ServerContext};
+use crate::driver::{self, Driver, Fatal};
+use crate::housekeeping;
+use crate::intake::Intake;
+use crate::mailbox::Mailbox;
+use crate::post_office::PostOffice;
+use crate::recovery_target::TreeTarget;
+use crate::snapshots::{Snapshots, head};
+use crate::stats::ServerStats;
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The port is not to be had.
+    #[error("cannot listen on {address}: {source}; is another server running there? --port or clientPort chooses another port")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The data cannot be used.
+    #[error(transparent)]
+    Storage(#[from] RecoveryError),
+    /// A folder cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// There is no data, and the operator has not said that a new server is meant.
+    #[error(
+        "{} has no data and db.autocreate is off: restore the data, or put an empty file named initialize into the \
+         data folder to begin with an empty tree",
+        .folder.display()
+    )]
+    NoData {
+        /// Where the snapshots should be.
+        folder: std::path::PathBuf,
+    },
+    /// The first snapshot cannot be written.
+    #[error("cannot write the first snapshot: {0}")]
+    FirstSnapshot(SnapshotWriteError),
+    /// The operating system refuses something else.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// A running server.
+pub struct Server {
+    context: Arc<ServerContext>,
+    core: Option<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+    failures: Receiver<Failure>,
+    failure_sender: Sender<Failure>,
+    recovered: Zxid,
+}
+
+/// What ended a server that was not told to stop.
+#[derive(Debug)]
+pub enum Failure {
+    /// The core gave up.
+    Core(Fatal),
+    /// An I/O thread gave up.
+    Io(io::Error),
+    /// A thread panicked: a bug, and nothing that it owned can be trusted.
+    Panic(&'static str),
+    /// Nothing failed: somebody asked through [`Server::stopper`].
+    Asked,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Core(error) => write!(f, "{error}"),
+            Failure::Io(error) => write!(f, "an I/O thread failed: {error}"),
+            Failure::Panic(thread) => write!(f, "the {thread} thread met a bug in Ferrokeeper and ended"),
+            Failure::Asked => write!(f, "asked to stop"),
+        }
+    }
+}
+
+/// Asks a server to stop, from any thread.
+#[derive(Clone)]
+pub struct Stopper(Sender<Failure>);
+
+impl Stopper {
+    /// [`Server::wait`] returns.
+    pub fn stop(&self) {
+        let _ = self.0.send(Failure::Asked);
+    }
+}
+
+impl Server {
+    /// Recovers the data, opens the port, starts the threads.
+    pub fn start(settings: Settings) -> Result<Server, RunError> {
+        let clock = Clock::start();
+        let listener = listen(&settings.client_port)?;
+        let client_address = listener.local_addr().map_err(system("read the address of the client port"))?;
+        let folders = open_folders(&settings)?;
+        let (tree, recovered) = recover_tree(&folders, &settings)?;
+        let last = recovered.last_zxid.ok_or_else(|| RunError::NoData { folder: folders.snapshots().into() })?;
+        let disk = Arc::clone(folders.disk());
+        let log = TxnLog::open(disk, folders.logs(), last, log_options(&settings));
+
+        let rules = rules(&settings);
+        let replica_settings = replica_settings(&settings, rules.clone());
+        let shared = Arc::new(Shared::new(tree, rules, replica_settings.tick_ms));
+        let replica = Replica::new(Arc::clone(&shared), replica_settings, clock.now());
+        let context = Arc::new(context(settings, shared, clock, client_address));
+        context.durable_zxid.store(last.to_wire(), Ordering::Relaxed);
+        let folders = Arc::new(folders);
+        let snapshots = Snapshots::new(Arc::clone(&folders), compression(&context.settings));
+
+        let mut server = {
+            let (failure_sender, failures) = channel();
+            Server { context, core: None, others: Vec::new(), failures, failure_sender, recovered: last }
+        };
+        if let Err(source) = server.start_threads(listener, replica, log, snapshots, folders, recovered.durable_mark) {
+            server.stop();
+            return Err(RunError::System { what: "start the threads", source });
+        }
+        Ok(server)
+    }
+
+    fn start_threads(
+        &mut self,
+        listener: TcpListener,
+        replica: Replica,
+        log: TxnLog,
+        snapshots: Snapshots,
+        folders: Arc<DataFolders>,
+        mark: DurableMark,
+    ) -> io::Result<()> {
+        let threads = self.context.settings.io_threads.get();
+        let mut polls = Vec::new();
+        let mut mailboxes = Vec::new();
+        for _ in 0..threads {
+            let poll = Poll::new()?;
+            mailboxes.push(Arc::new(Mailbox::new(Waker::new(poll.registry(), BELL)?)));
+            polls.push(poll);
+        }
+        let office = PostOffice::new(mailboxes.clone());
+        let driver = Driver::new(replica, log, office, Arc::clone(&self.context), snapshots);
+        self.core = Some(self.spawn("core", move || driver.run().map_err(Failure::Core))?);
+        let context = Arc::clone(&self.context);
+        let housekeeper = self.spawn("housekeeper", move || {
+            housekeeping::run(&context, &folders, mark);
+            Ok(())
+        })?;
+        self.others.push(housekeeper);
+        let mut listener = Some(listener);
+        for (index, poll) in polls.into_iter().enumerate() {
+            let thread = IoThread::new(
+                index,
+                poll,
+                listener.take(),
+                mailboxes.clone(),
+                Arc::clone(&self.context),
+            )?;
+            let handle = self.spawn("I/O", move || thread.run().map_err(Failure::Io))?;
+            self.others.push(handle);
+        }
+        Ok(())
+    }
+
+    fn spawn(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> Result<(), Failure> + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let failures = self.failure_sender.clone();
+        std::thread::Builder::new().name(name.into()).spawn(move || {
+            // A panic must not leave a server that answers pings and does nothing else.
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => drop(failures.send(failure)),
+                Err(_) => drop(failures.send(Failure::Panic(name))),
+            }
+        })
+    }
+
+    /// Where clients connect.
+    pub fn client_address(&self) -> SocketAddr {
+        self.context.client_address
+    }
+
+    /// The last transaction found on the disk.
+    pub fn recovered(&self) -> Zxid {
+        self.recovered
+    }
+
+    /// How many znodes there are, as Java counts.
+    pub fn node_count(&self) -> usize {
+        self.context.shared.tree().node_count()
+    }
+
+    /// For the thread that hears of signals.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.failure_sender.clone())
+    }
+
+    /// Waits until the server fails or is asked to stop.
+    pub fn wait(&self) -> Failure {
+        self.failures.recv().expect("the server itself holds a sender")
+    }
+
+    /// Ends all threads. What was acknowledged is durable anyway; what is in progress is finished first.
+    pub fn stop(&mut self) {
+        driver::stop(&self.context);
+        if let Some(core) = self.core.take() {
+            let _ = core.join();
+        }
+        for thread in self.others.drain(..) {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |source| RunError::System { what, source }
+}
+
+/// All interfaces means IPv6 and IPv4 on one socket where the machine has IPv6, else IPv4 alone.
+fn listen(settings: &ClientPortSettings) -> Result<TcpListener, RunError> {
+    let backlog = i32::try_from(settings.listen_backlog).unwrap_or(i32::MAX);
+    match settings.address {
+        ClientAddress::One(ip) => listen_on(SocketAddr::new(ip, settings.port), backlog),
+        ClientAddress::AllInterfaces => {
+            listen_on(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.port), backlog).or_else(|error| {
+                match &error {
+                    RunError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Err(error),
+                    _ => listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), settings.port), backlog),
+                }
+            })
+        }
+    }
+}
+
+fn listen_on(address: SocketAddr, backlog: i32) -> Result<TcpListener, RunError> {
+    let bind = || -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        // Connections of the server before us may still linger.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    };
+    match bind() {
+        Ok(socket) => Ok(TcpListener::from_std(socket.into())),
+        Err(source) => Err(RunError::Listen { address, source }),
+    }
+}
+
+fn open_folders(settings: &Settings) -> Result<DataFolders, DirectoryError> {
+    let missing =
+        if settings.storage.create_directories { MissingFolders::Create } else { MissingFolders::Refuse };
+    DataFolders::open(Arc::new(RealDisk), &settings.storage.data_dir, &settings.storage.data_log_dir, missing)
+}
+
+fn recover_tree(folders: &DataFolders, settings: &Settings) -> Result<(Tree, Recovered), RunError> {
+    let mut target = TreeTarget::new(getrandom::u64().unwrap_or_else(|_| crate::clock::wall_ms() as u64));
+    let recovered = recover(folders, &recovery_options(settings), &mut target)?;
+    for warning in &recovered.warnings {
+        warn!("{warning}");
+    }
+    if target.digest_mismatches() > 0 {
+        warn!(
+            states = target.digest_mismatches(),
+            "the recovered tree differs from the digests on the disk: was it written with other settings?"
+        );
+    }
+    let mut tree = target.into_tree();
+    let strays = tree.remove_strays();
+    if strays > 0 {
+        info!(nodes = strays, "ephemeral nodes of sessions that do not exist removed");
+    }
+    if recovered.snapshot_zxid.is_none() && recovered.last_zxid.is_some() {
+        write_first_snapshot(folders, settings, &mut tree).map_err(RunError::FirstSnapshot)?;
+        folders.remove_initialize_marker().map_err(RecoveryError::from)?;
+    }
+    Ok((tree, recovered))
+}
+
+/// Nothing can be recovered from a log alone: there must be a snapshot before anything is logged.
+fn write_first_snapshot(
+    folders: &DataFolders,
+    settings: &Settings,
+    tree: &mut Tree,
+) -> Result<(), SnapshotWriteError> {
+    let start = tree.begin_snapshot();
+    let mut cursor = start.cursor.clone();
+    let head = head(&start, settings.tree.digest);
+    write_snapshot(&**folders.disk(), folders.snapshots(), &head, compression(settings), |out| {
+        if tree.snapshot_chunk(&mut cursor, usize::MAX, out) { SnapshotChunk::More } else { SnapshotChunk::Last }
+    })?;
+    tree.end_snapshot();
+    Ok(())
+}
+
+fn context(
+    settings: Settings,
+    shared: Arc<Shared>,
+    clock: Clock,
+    client_address: SocketAddr,
+) -> ServerContext {
+    let limits = &settings.limits;
+    let registry = Registry::new(
+        limits.connections_per_address_max.map_or(0, |most| most as usize),
+        limits.connections_max.map_or(0, |most| most as usize),
+    );
+    let limits = ClientLimits {
+        frame_bytes_max: limits.frame_bytes_max as usize,
+        outstanding_max: limits.outstanding_requests_max as usize,
+        sessionless_timeout_ms: u64::from(limits.handshake_timeout_ms),
+    };
+    ServerContext {
+        shared,
+        intake: Arc::new(Intake::default()),
+        registry,
+        stats: ServerStats { last_snapshot_zxid: AtomicI64::new(-1), ..ServerStats::default() },
+        clock,
+        settings,
+        limits,
+        client_address,
+        durable_zxid: AtomicI64::new(0),
+        stopping: AtomicBool::new(false),
+        trace_mask: AtomicI64::new(crate::context::TRACE_MASK_DEFAULT),
+    }
+}
+
+fn rules(settings: &Settings) -> Rules {
+    let digest = settings.digest_auth.as_ref();
+    Rules {
+        auth: AuthRules {
+            skip_acl: settings.tree.skip_acl,
+            super_digest: digest
+                .and_then(|digest| digest.super_digest.as_ref())
+                .map(|digest| digest.as_str().into()),
+            digest_enabled: digest.is_some(),
+            digest_algorithm: digest.map_or(DigestAlgorithm::Sha1, |digest| digest.algorithm),
+        },
+        ttl_nodes: settings.tree.ttl_nodes,
+        enforce_quota: settings.tree.enforce_quota,
+        txn_digest: settings.tree.digest,
+        close_session_paths: settings.tree.close_session_lists_nodes,
+        reconfig_enabled: false,
+    }
+}
+
+fn replica_settings(settings: &Settings, rules: Rules) -> ReplicaSettings {
+    let sessions = &settings.sessions;
+    ReplicaSettings {
+        server: ServerId::new(1),
+        tick_ms: u64::from(sessions.tick_ms),
+        session_timeout_min_ms: i32::try_from(sessions.timeout_min_ms).unwrap_or(i32::MAX),
+        session_timeout_max_ms: i32::try_from(sessions.timeout_max_ms).unwrap_or(i32::MAX),
+        snapshot_transactions: u64::from(settings.storage.snapshot_after_transactions),
+        snapshot_bytes: settings.storage.snapshot_after_log_bytes.unwrap_or(0),
+        container_check_interval_ms: u64::from(settings.tree.reaper_interval_ms),
+        container_never_used_max_ms: settings
+            .tree
+            .container_unused_ms_max
+            .map_or(0, |most| i64::try_from(most).unwrap_or(i64::MAX)),
+        containers_per_minute: u64::from(settings.tree.reaper_nodes_per_minute_max),
+        seed: getrandom::u64().unwrap_or(1),
+        rules,
+    }
+}
+
+fn compression(settings: &Settings) -> Compression {
+    match settings.storage.compression {
+        SnapshotCompression::None => Compression::None,
+        SnapshotCompression::Gzip => Compression::Gz,
+        SnapshotCompression::Snappy => Compression::Snappy,
+    }
+}
+
+fn recovery_options(settings: &Settings) -> RecoveryOptions {
+    let storage = &settings.storage;
+    RecoveryOptions {
+        record_bytes_max: settings.limits.record_bytes_max as usize,
+        logs_without_snapshot: if storage.trust_missing_snapshot {
+            LogsWithoutSnapshot::Trust
+        } else {
+            LogsWithoutSnapshot::Refuse
+        },
+        empty_folders: if storage.create_database { EmptyFolders::Trust } else { EmptyFolders::Distrust },
+    }
+}
+
+fn log_options(settings: &Settings) -> TxnLogOptions {
+    let storage = &settings.storage;
+    TxnLogOptions {
+        preallocate_bytes: storage.log_preallocation_bytes.unwrap_or(0),
+        size_limit_bytes: storage.log_file_bytes_max.unwrap_or(0),
+        record_bytes_max: settings.limits.record_bytes_max as usize,
+        durability: if storage.sync_before_ack { Durability::PowerLoss } else { Durability::ProcessEnd },
+    }
+}

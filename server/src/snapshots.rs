@@ -1,0 +1,89 @@
+//! Snapshots, written by a thread of their own while writes go on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use storage::directory::DataFolders;
+use storage::snapshot::{Compression, SnapshotChunk, SnapshotHead, write_snapshot};
+use tracing::{error, info};
+use tree::SnapshotStart;
+
+use crate::context::ServerContext;
+use crate::intake::Item;
+use crate::stats::count;
+
+/// Nodes encoded while the tree's lock is held shared: about 50 µs, so that no write waits longer for it.
+const CHUNK_NODES: usize = 250;
+
+/// Bytes gathered before they are given to the writer.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Starts snapshots.
+pub struct Snapshots {
+    folders: Arc<DataFolders>,
+    compression: Compression,
+}
+
+impl Snapshots {
+    /// Snapshots go into the data folder.
+    pub fn new(folders: Arc<DataFolders>, compression: Compression) -> Snapshots {
+        Snapshots { folders, compression }
+    }
+
+    /// Writes a snapshot in the background; the core hears [`Item::SnapshotEnded`] in the end, whatever happened.
+    pub fn start(&self, server: &Arc<ServerContext>, start: SnapshotStart) {
+        let folders = Arc::clone(&self.folders);
+        let compression = self.compression;
+        let at_work = Arc::clone(server);
+        let thread = std::thread::Builder::new()
+            .name("snapshot".into())
+            .spawn(move || write(&at_work, &folders, compression, start));
+        if let Err(error) = thread {
+            count(&server.stats.snapshot_errors, 1);
+            error!(%error, "no thread for a snapshot");
+            server.intake.push(Item::SnapshotEnded);
+        }
+    }
+}
+
+fn write(server: &ServerContext, folders: &DataFolders, compression: Compression, start: SnapshotStart) {
+    let began = Instant::now();
+    let zxid = start.zxid;
+    let mut cursor = start.cursor.clone();
+    let head = head(&start, server.settings.tree.digest);
+    let written = write_snapshot(&**folders.disk(), folders.snapshots(), &head, compression, |out| {
+        if server.stopping.load(Ordering::Relaxed) {
+            return SnapshotChunk::Abandon;
+        }
+        while out.len() < CHUNK_BYTES {
+            if !server.shared.tree().snapshot_chunk(&mut cursor, CHUNK_NODES, out) {
+                return SnapshotChunk::Last;
+            }
+        }
+        SnapshotChunk::More
+    });
+    let took_ms = began.elapsed().as_millis() as u64;
+    match written {
+        Ok(_) => {
+            server.stats.snapshot.add(1, took_ms, took_ms);
+            server.stats.last_snapshot_zxid.store(zxid.to_wire(), Ordering::Relaxed);
+            info!(%zxid, took_ms, "snapshot written");
+        }
+        Err(error) => {
+            count(&server.stats.snapshot_errors, 1);
+            error!(%zxid, %error, "snapshot failed; the transaction log keeps everything meanwhile");
+        }
+    }
+    server.intake.push(Item::SnapshotEnded);
+}
+
+/// What stands in front of the nodes.
+pub fn head(start: &SnapshotStart, digest: bool) -> SnapshotHead {
+    SnapshotHead {
+        zxid: start.zxid,
+        digest: digest.then_some(start.digest),
+        sessions: start.sessions.clone(),
+        acls: start.acls.iter().map(|(id, list)| (*id, list.as_slice().as_bytes().to_vec())).collect(),
+    }
+}
