@@ -2,6 +2,7 @@
 
 mod bench;
 mod server_command;
+mod status;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Run a server until Ctrl-C or SIGTERM
     Server(server_command::Args),
+    /// Ask a server whether it is serving and how it is doing
+    Status(status::Args),
     /// Load a server and measure it
     Bench(Box<bench::Options>),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         .init();
     let result = match Cli::parse().command {
         Command::Server(args) => server_command::run(args),
+        Command::Status(args) => status::run(args),
         Command::Bench(options) => bench::run(&options),
     };
     match result {

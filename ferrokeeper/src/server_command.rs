@@ -1,13 +1,14 @@
 //! `ferrokeeper server`: runs a server until it is told to stop.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use server::Server;
 use server::config::{ConfigSource, Settings, parse_definition};
 use server::run::{Failure, Stopper};
-use server::Server;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
@@ -78,11 +79,16 @@ fn watch_signals(mut signals: Signals, stopper: Stopper) -> anyhow::Result<()> {
 fn announce(server: &Server, data_dir: &std::path::Path) {
     let address = server.client_address();
     let data_dir = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
-    println!("Ferrokeeper {} is serving", env!("CARGO_PKG_VERSION"));
-    println!("  clients   {address}");
-    println!("  data      {} ({} znodes, zxid {})", data_dir.display(), server.node_count() - 1, server.recovered());
-    println!("  connect   zkCli.sh -server {}", reachable(address));
-    println!("  status    ferrokeeper status {}", reachable(address));
+    let (znodes, zxid) = (server.node_count() - 1, server.recovered());
+    let text = format!(
+        "Ferrokeeper {} is serving\n  clients   {address}\n  data      {} ({znodes} znodes, zxid {zxid})\n  \
+         connect   zkCli.sh -server {here}\n  status    ferrokeeper status {here}\n",
+        env!("CARGO_PKG_VERSION"),
+        data_dir.display(),
+        here = reachable(address),
+    );
+    // Nobody may be listening any more; that is no reason not to serve.
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// An address that a client on this machine can use.

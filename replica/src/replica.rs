@@ -114,6 +114,7 @@ impl Replica {
         }
         drop(sessions);
         drop(tree);
+        shared.status.set_applied(last);
         Replica {
             shared,
             connections: Vec::new(),
@@ -463,6 +464,7 @@ impl Replica {
         if count > 0 {
             self.pending.applied(applied);
             self.shared.status.count_transactions(count);
+            self.shared.status.set_applied(applied);
         }
     }
 

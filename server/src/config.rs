@@ -29,8 +29,7 @@ pub use error::{Complaint, ConfigError, Origin, Warning, WarningKind};
 pub use file::{PropertiesError, PropertiesProblem, Property as FileProperty, parse_properties};
 pub use keys::{Group, Key, Kind, Property, Status, all as all_keys, lookup, render_markdown};
 pub use settings::{
-    ClientAddress, ClientPortSettings, DigestAuth, FourLetterWords, LargeRequests,
-    LimitSettings, Retention, SessionSettings, Settings, SnapshotCompression, StorageSettings, SuperDigest,
-    TreeSettings,
+    ClientAddress, ClientPortSettings, DigestAuth, FourLetterWords, LargeRequests, LimitSettings, Retention,
+    SessionSettings, Settings, SnapshotCompression, StorageSettings, SuperDigest, TreeSettings,
 };
 pub use source::{ConfigSource, DefinitionError, parse_definition};

@@ -18,9 +18,6 @@ use crate::post_office::PostOffice;
 use crate::snapshots::Snapshots;
 use crate::stats::count;
 
-/// A sync that takes longer is worth a warning, as in Java (`fsync.warningthresholdms`).
-const SLOW_SYNC_MS: u64 = 1_000;
-
 /// What ends a server.
 #[derive(Debug, thiserror::Error)]
 pub enum Fatal {
@@ -38,6 +35,8 @@ pub struct Driver {
     snapshots: Snapshots,
     /// Requests taken from the intake that are not completed.
     in_core: usize,
+    /// Bytes of the large ones among them.
+    large_bytes_in_core: usize,
 }
 
 impl Driver {
@@ -49,7 +48,7 @@ impl Driver {
         server: Arc<ServerContext>,
         snapshots: Snapshots,
     ) -> Driver {
-        Driver { replica, log, office, server, snapshots, in_core: 0 }
+        Driver { replica, log, office, server, snapshots, in_core: 0, large_bytes_in_core: 0 }
     }
 
     /// Runs until it is told to stop, then leaves everything durable.
@@ -63,6 +62,7 @@ impl Driver {
             let mut stop = false;
             let now = self.server.clock.now();
             self.in_core += batch.requests;
+            self.large_bytes_in_core += batch.large_bytes;
             for item in batch.items.drain(..) {
                 match item {
                     Item::Connect { connection, payload, ids, link } => {
@@ -119,8 +119,11 @@ impl Driver {
             self.server.durable_zxid.store(durable.to_wire(), Ordering::Relaxed);
             let sync_ms = start.elapsed().as_millis() as u64;
             self.server.stats.fsync.add(1, sync_ms, sync_ms);
-            if sync_ms >= SLOW_SYNC_MS {
-                warn!(sync_ms, "the disk took long to make the transaction log durable; every write waits for it");
+            if sync_ms > self.server.settings.storage.slow_sync_ms {
+                warn!(
+                    sync_ms,
+                    "the disk took long to make the transaction log durable; every write waits for it"
+                );
             }
         }
         let now = self.server.clock.now();
@@ -129,6 +132,9 @@ impl Driver {
         let left = self.replica.in_progress().min(self.in_core);
         self.server.intake.finished(self.in_core - left);
         self.in_core = left;
+        if left == 0 {
+            self.server.intake.finished_large(std::mem::take(&mut self.large_bytes_in_core));
+        }
         for fact in std::mem::take(&mut self.office.facts) {
             self.on_fact(fact)?;
         }

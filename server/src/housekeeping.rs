@@ -16,7 +16,8 @@ const MARK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs until the server stops, and writes the durable mark once more then.
 pub fn run(server: &ServerContext, folders: &DataFolders, mut mark: DurableMark) {
-    let interval = server.settings.storage.retention.map(|retention| Duration::from_millis(retention.interval_ms));
+    let interval =
+        server.settings.storage.retention.map(|retention| Duration::from_millis(retention.interval_ms));
     let mut next_purge = interval.map(|interval| Instant::now() + interval);
     let mut retention = Retention::default();
     let mut warned = false;

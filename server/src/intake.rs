@@ -76,6 +76,8 @@ pub struct Batch {
     pub items: Vec<Item>,
     /// How many of the items are requests.
     pub requests: usize,
+    /// Bytes of the large ones among them (`largeRequestThreshold`).
+    pub large_bytes: usize,
 }
 
 /// Room kept in a batch's byte buffer between uses.
@@ -95,6 +97,7 @@ impl Batch {
         self.bytes.shrink_to(BATCH_BYTES_KEPT);
         self.items.clear();
         self.requests = 0;
+        self.large_bytes = 0;
     }
 
     /// Moves everything of another batch behind what is here.
@@ -106,6 +109,7 @@ impl Batch {
         let base = self.bytes.len();
         self.bytes.append(&mut other.bytes);
         self.requests += std::mem::take(&mut other.requests);
+        self.large_bytes += std::mem::take(&mut other.large_bytes);
         self.items.extend(other.items.drain(..).map(|mut item| {
             if let Item::Connect { payload: range, .. }
             | Item::Request { body: range, .. }
@@ -129,6 +133,7 @@ pub struct Intake {
     parked: AtomicBool,
     core: OnceLock<Thread>,
     outstanding: AtomicUsize,
+    large_bytes: AtomicUsize,
 }
 
 impl Intake {
@@ -180,6 +185,17 @@ impl Intake {
     /// Requests that the core has not answered yet.
     pub fn outstanding(&self) -> usize {
         self.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Takes room for a large request; `false` if there is none.
+    pub fn admit_large(&self, bytes: usize, most: usize) -> bool {
+        let admit = |used: usize| used.checked_add(bytes).filter(|&sum| sum <= most);
+        self.large_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).is_ok()
+    }
+
+    /// Large requests of so many bytes have been answered, or will never be.
+    pub fn finished_large(&self, bytes: usize) {
+        self.large_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// So many requests have been answered, or will never be.

@@ -51,12 +51,7 @@ pub struct Mailbox {
 impl Mailbox {
     /// A mailbox whose bell wakes the poll that the waker belongs to.
     pub fn new(bell: Waker) -> Mailbox {
-        Mailbox {
-            mail: Mutex::default(),
-            filled: AtomicBool::new(false),
-            rung: AtomicBool::new(false),
-            bell,
-        }
+        Mailbox { mail: Mutex::default(), filled: AtomicBool::new(false), rung: AtomicBool::new(false), bell }
     }
 
     /// Puts something in. [`Mailbox::ring`] must follow unless the owner is sure to look by itself.

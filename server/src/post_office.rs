@@ -181,7 +181,8 @@ impl Outlet for PostOffice {
                 } else {
                     let base = mail.bytes.len();
                     mail.bytes.append(&mut outputs.bytes);
-                    mail.deliveries.extend(outputs.deliveries.drain(..).map(|delivery| shift(delivery, base)));
+                    mail.deliveries
+                        .extend(outputs.deliveries.drain(..).map(|delivery| shift(delivery, base)));
                 }
             });
             self.touched[0] = true;

@@ -13,8 +13,8 @@ use mio::{Poll, Waker};
 use protocol::{ServerId, Zxid};
 use replica::{Replica, ReplicaSettings, Shared};
 use socket2::{Domain, Protocol, Socket, Type};
-use storage::durable_mark::DurableMark;
 use storage::directory::{DataFolders, DirectoryError, MissingFolders};
+use storage::durable_mark::DurableMark;
 use storage::real_disk::RealDisk;
 use storage::recovery::{
     EmptyFolders, LogsWithoutSnapshot, Recovered, RecoveryError, RecoveryOptions, recover,
@@ -42,7 +42,9 @@ use crate::stats::ServerStats;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The port is not to be had.
-    #[error("cannot listen on {address}: {source}; is another server running there? --port or clientPort chooses another port")]
+    #[error(
+        "cannot listen on {address}: {source}; is another server running there? --port or clientPort chooses another port"
+    )]
     Listen {
         /// Which address.
         address: SocketAddr,
@@ -131,7 +133,8 @@ impl Server {
         let client_address = listener.local_addr().map_err(system("read the address of the client port"))?;
         let folders = open_folders(&settings)?;
         let (tree, recovered) = recover_tree(&folders, &settings)?;
-        let last = recovered.last_zxid.ok_or_else(|| RunError::NoData { folder: folders.snapshots().into() })?;
+        let last =
+            recovered.last_zxid.ok_or_else(|| RunError::NoData { folder: folders.snapshots().into() })?;
         let disk = Arc::clone(folders.disk());
         let log = TxnLog::open(disk, folders.logs(), last, log_options(&settings));
 
@@ -148,7 +151,9 @@ impl Server {
             let (failure_sender, failures) = channel();
             Server { context, core: None, others: Vec::new(), failures, failure_sender, recovered: last }
         };
-        if let Err(source) = server.start_threads(listener, replica, log, snapshots, folders, recovered.durable_mark) {
+        if let Err(source) =
+            server.start_threads(listener, replica, log, snapshots, folders, recovered.durable_mark)
+        {
             server.stop();
             return Err(RunError::System { what: "start the threads", source });
         }
@@ -183,13 +188,8 @@ impl Server {
         self.others.push(housekeeper);
         let mut listener = Some(listener);
         for (index, poll) in polls.into_iter().enumerate() {
-            let thread = IoThread::new(
-                index,
-                poll,
-                listener.take(),
-                mailboxes.clone(),
-                Arc::clone(&self.context),
-            )?;
+            let thread =
+                IoThread::new(index, poll, listener.take(), mailboxes.clone(), Arc::clone(&self.context))?;
             let handle = self.spawn("I/O", move || thread.run().map_err(Failure::Io))?;
             self.others.push(handle);
         }
@@ -266,14 +266,14 @@ fn listen(settings: &ClientPortSettings) -> Result<TcpListener, RunError> {
     let backlog = i32::try_from(settings.listen_backlog).unwrap_or(i32::MAX);
     match settings.address {
         ClientAddress::One(ip) => listen_on(SocketAddr::new(ip, settings.port), backlog),
-        ClientAddress::AllInterfaces => {
-            listen_on(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.port), backlog).or_else(|error| {
-                match &error {
-                    RunError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Err(error),
-                    _ => listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), settings.port), backlog),
-                }
-            })
-        }
+        ClientAddress::AllInterfaces => listen_on(
+            SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.port),
+            backlog,
+        )
+        .or_else(|error| match &error {
+            RunError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Err(error),
+            _ => listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), settings.port), backlog),
+        }),
     }
 }
 
@@ -336,7 +336,11 @@ fn write_first_snapshot(
     let mut cursor = start.cursor.clone();
     let head = head(&start, settings.tree.digest);
     write_snapshot(&**folders.disk(), folders.snapshots(), &head, compression(settings), |out| {
-        if tree.snapshot_chunk(&mut cursor, usize::MAX, out) { SnapshotChunk::More } else { SnapshotChunk::Last }
+        if tree.snapshot_chunk(&mut cursor, usize::MAX, out) {
+            SnapshotChunk::More
+        } else {
+            SnapshotChunk::Last
+        }
     })?;
     tree.end_snapshot();
     Ok(())

@@ -9,7 +9,7 @@ use protocol::client::op_code::OpCode;
 use protocol::client::request::AuthPacket;
 use protocol::client::response::write_header_frame;
 use protocol::jute::{FrameStart, JuteWrite, Reader};
-use protocol::{ErrorCode, Id, Xid};
+use protocol::{ErrorCode, Id, Xid, Zxid};
 use replica::pipeline::read::{After, Caller, Source};
 use replica::{ConnectionId, Route, SessionOrder};
 use tracing::{debug, warn};
@@ -118,10 +118,19 @@ impl Connection {
     }
 
     /// The handshake succeeded.
-    pub fn open(&mut self, session: protocol::SessionId, timeout_ms: i32, heard_ms: Arc<AtomicU64>) {
+    pub fn open(
+        &mut self,
+        session: protocol::SessionId,
+        timeout_ms: i32,
+        heard_ms: Arc<AtomicU64>,
+        zxid: Zxid,
+    ) {
         if self.is_closing() {
             return;
         }
+        self.link.counts.last_op.store(OpCode::CreateSession.to_wire(), Relaxed);
+        self.link.counts.last_cxid.store(0, Relaxed);
+        self.link.counts.last_zxid.store(zxid.to_wire(), Relaxed);
         self.link.counts.session.store(session.get(), Relaxed);
         self.link.counts.timeout_ms.store(timeout_ms, Relaxed);
         self.stage = Stage::Open { session, heard_ms };
@@ -226,7 +235,9 @@ impl Connection {
 
     fn answer_word(&mut self, word: Word, argument: &[u8], work: &mut Work<'_>) {
         bump(&self.link.counts.received, 1);
-        count(&work.server.stats.packets_received, 1);
+        if word != Word::TelnetBreak {
+            count(&work.server.stats.packets_sent, 1);
+        }
         let text = four_letter::answer(word, argument, work.server, work.source.tree);
         self.outbox.extend_from_slice(text.as_bytes());
         self.close_when_sent();
@@ -263,19 +274,22 @@ impl Connection {
             return self.close_when_sent();
         };
         let body = reader.rest();
-        let counts = &self.link.counts;
-        counts.last_op.store(op, Relaxed);
-        if xid.get() >= 0 {
-            counts.last_cxid.store(xid.get().into(), Relaxed);
-        }
         let known = OpCode::from_wire(op);
         match known {
             Some(OpCode::Auth) => return self.authenticate(xid, body, work),
             Some(OpCode::Sasl) => return self.answer_sasl(xid, body, work),
             _ => {}
         }
+        let counts = &self.link.counts;
+        counts.last_op.store(op, Relaxed);
+        if xid.get() >= 0 {
+            counts.last_cxid.store(xid.get().into(), Relaxed);
+        }
         match self.order.route(known) {
             Route::SendAlong => {
+                if !self.admit_large(frame.len(), work) {
+                    return self.close_when_sent();
+                }
                 let body = work.outgoing.hold(body);
                 work.outgoing.requests += 1;
                 work.outgoing.items.push(Item::Request {
@@ -298,6 +312,26 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Requests above the operator's threshold share a room of limited size while the core has them. Those that
+    /// are answered here are done before the next one is looked at.
+    fn admit_large(&self, bytes: usize, work: &mut Work<'_>) -> bool {
+        let Some(large) = work.server.settings.limits.large_requests else { return true };
+        if bytes <= large.threshold_bytes as usize {
+            return true;
+        }
+        let admitted = work.server.intake.admit_large(bytes, large.in_flight_bytes_max as usize);
+        if admitted {
+            work.outgoing.large_bytes += bytes;
+        } else {
+            warn!(
+                peer = %self.link.peer,
+                request_bytes = bytes,
+                "connection closed: too many bytes of large requests under way (largeRequestMaxBytes)"
+            );
+        }
+        admitted
     }
 
     /// Proved here; the core hears of it, because it checks permissions of writes.

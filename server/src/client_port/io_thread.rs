@@ -204,8 +204,7 @@ impl IoThread {
         if connection.outbox.capacity() == 0 {
             connection.outbox = self.spare_buffers.pop().unwrap_or_default();
         }
-        let source =
-            Source { tree: &tree, watches: &server.shared.watches, rules: &server.shared.rules };
+        let source = Source { tree: &tree, watches: &server.shared.watches, rules: &server.shared.rules };
         let sent_before = connection.link.counts.sent.load(Ordering::Relaxed);
         let received_before = connection.link.counts.received.load(Ordering::Relaxed);
         let mut work = Work { source, server, outgoing: &mut self.outgoing, now_ms };
@@ -268,6 +267,8 @@ impl IoThread {
                 count(&server.stats.packets_sent, u64::from(completed.max(1)));
                 if completed > 0 {
                     let completed = u64::from(completed);
+                    let applied = server.shared.status.applied();
+                    counts.last_zxid.store(applied.to_wire(), Ordering::Relaxed);
                     counts.last_response_ms.store(now_ms, Ordering::Relaxed);
                     counts.last_latency_ms.store(latency_max_ms, Ordering::Relaxed);
                     counts.latency.add(completed, latency_sum_ms, latency_max_ms);
@@ -287,7 +288,8 @@ impl IoThread {
                 }
             }
             Delivery::Opened { session, timeout_ms, heard_ms, .. } => {
-                connection.open(session, timeout_ms, heard_ms);
+                connection.open(session, timeout_ms, heard_ms, server.shared.status.applied());
+                server.stats.update_latency.add(1, 0, 0);
             }
             Delivery::Close { .. } => connection.close_when_sent(),
         }

@@ -133,9 +133,8 @@ pub struct StorageSettings {
     pub compression: SnapshotCompression,
     /// Start from a log without any snapshot (`snapshot.trust.empty`, default false).
     pub trust_missing_snapshot: bool,
-    /// Write the last transaction id at the end of a snapshot
-    /// (`serializeLastProcessedZxid.enabled`, default true).
-    pub write_last_zxid: bool,
+    /// Time after which a sync of the log is reported as slow (`fsync.warningthresholdms`, default 1000).
+    pub slow_sync_ms: u64,
     /// Deletion of old snapshots and logs; `None` when it is off. On by default, unlike in Java.
     pub retention: Option<Retention>,
 }
@@ -360,7 +359,7 @@ impl StorageSettings {
             sync_before_ack,
             compression: validate::compression(reader)?,
             trust_missing_snapshot,
-            write_last_zxid: reader.flag("serializeLastProcessedZxid.enabled")?,
+            slow_sync_ms: reader.number("fsync.warningthresholdms", 0..=i64::MAX)?.unsigned_abs(),
             retention: Retention::read(reader)?,
         })
     }

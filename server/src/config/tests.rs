@@ -130,7 +130,7 @@ fn defaults_are_those_of_java_but_for_retention_and_ttl() {
         sync_before_ack: true,
         compression: SnapshotCompression::None,
         trust_missing_snapshot: false,
-        write_last_zxid: true,
+        slow_sync_ms: 1000,
         retention: Some(Retention { snapshots_kept: 3, interval_ms: 3_600_000 }),
     };
     assert_eq!(settings.storage, storage);
@@ -510,7 +510,7 @@ fn flags_are_on_in_javas_forms() {
     let settings = settings(
         "enforceQuota=TRUE\nextendedTypesEnabled=false\ndigest.enabled=False\ncloseSessionTxn.enabled=x\n\
          clientTcpKeepAlive=true\ndb.autocreate=false\ndatadir.autocreate=false\n\
-         serializeLastProcessedZxid.enabled=false\nsnapshot.compression.method=GZ\n\
+         snapshot.compression.method=GZ\n\
          DigestAuthenticationProvider.enabled=false",
     );
     assert!(settings.tree.enforce_quota);
@@ -519,7 +519,6 @@ fn flags_are_on_in_javas_forms() {
     assert!(!settings.tree.close_session_lists_nodes);
     assert!(settings.limits.tcp_keep_alive);
     assert!(!settings.storage.create_database && !settings.storage.create_directories);
-    assert!(!settings.storage.write_last_zxid);
     assert_eq!(settings.storage.compression, SnapshotCompression::Gzip);
     assert_eq!(settings.digest_auth, None);
 }

@@ -5,13 +5,13 @@ use super::ensemble::ClientPart;
 use super::error::{ConfigError, WarningKind};
 use super::read::{ANY, Reader};
 use super::settings::{
-    ClientAddress, ClientPortSettings, FourLetterWords, LargeRequests, SessionSettings,
-    SnapshotCompression, SuperDigest,
+    ClientAddress, ClientPortSettings, FourLetterWords, LargeRequests, SessionSettings, SnapshotCompression,
+    SuperDigest,
 };
 use super::source::{ConfigSource, Given};
-use tree::DigestAlgorithm;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use tree::DigestAlgorithm;
 
 /// Java's backlog when none is set.
 const LISTEN_BACKLOG_DEFAULT: u32 = 50;
