@@ -1,0 +1,170 @@
+//! Reading a snapshot: one pass, record by record, everything checked.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use protocol::snapshot::{NodeRecord, SNAPSHOT_MAGIC, ZxidDigest, read_session};
+use protocol::{Reader, Zxid};
+
+use super::source::Source;
+use super::stream::{Problem, RecordStream, StreamError};
+use super::{Discard, SnapshotSink};
+use crate::directory::SnapshotFile;
+use crate::disk::{Access, Disk};
+
+const HEADER_BYTES: usize = 16;
+const SEAL_BYTES: usize = 13;
+/// More than the two sections behind the first seal can have.
+const SECTIONS_BYTES_MAX: usize = 4096;
+
+/// Why a snapshot cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", .path.display())]
+pub struct SnapshotError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub error: StreamError,
+}
+
+/// What a snapshot says about itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SnapshotSummary {
+    /// The zxid in its name: everything up to there is in it.
+    pub zxid: Zxid,
+    /// The digest of the tree, if the file has the section and the writer computed it.
+    pub digest: Option<ZxidDigest>,
+    /// The newest change found in it. Above `zxid` if the tree was written while it changed (Java does that): then
+    /// it is a consistent tree only once the log was replayed up to here.
+    pub content: Zxid,
+    /// How many nodes it has.
+    pub nodes: u64,
+}
+
+/// Reads a snapshot into `sink`. What the sink got before an error is to be thrown away.
+pub fn read_snapshot(
+    disk: &dyn Disk,
+    snapshot: &SnapshotFile,
+    record_bytes_max: usize,
+    sink: &mut dyn SnapshotSink,
+) -> Result<SnapshotSummary, SnapshotError> {
+    let at = |error| SnapshotError { path: snapshot.path.clone(), error };
+    let file = disk
+        .open(&snapshot.path, Access::Read)
+        .map_err(|error| at(StreamError { offset: 0, problem: Problem::Read(error) }))?;
+    let mut stream = RecordStream::new(Source::new(file, snapshot.compression), record_bytes_max);
+    read_sealed(&mut stream, snapshot.zxid, sink).map_err(at)
+}
+
+/// Checks a snapshot from its first byte to its last.
+pub fn verify_snapshot(
+    disk: &dyn Disk,
+    snapshot: &SnapshotFile,
+    record_bytes_max: usize,
+) -> Result<SnapshotSummary, SnapshotError> {
+    read_snapshot(disk, snapshot, record_bytes_max, &mut Discard)
+}
+
+/// Reads what stands between header and seal: sessions, ACL lists, nodes, "/". A leader sends exactly this to a
+/// learner that takes a whole snapshot. May read beyond the end: give it a source that ends there.
+pub fn read_tree(
+    source: impl Read,
+    record_bytes_max: usize,
+    sink: &mut dyn SnapshotSink,
+) -> Result<(), StreamError> {
+    read_records(&mut RecordStream::new(source, record_bytes_max), sink).map(drop)
+}
+
+fn read_sealed(
+    stream: &mut RecordStream<Source>,
+    zxid: Zxid,
+    sink: &mut dyn SnapshotSink,
+) -> Result<SnapshotSummary, StreamError> {
+    let header = stream.peek(HEADER_BYTES)?;
+    if header[..4] != SNAPSHOT_MAGIC.to_be_bytes() {
+        let found = format!("{:02x?}", &header[..4]);
+        return Err(stream.error(Problem::Header { found }));
+    }
+    stream.take(HEADER_BYTES);
+    let (newest_change, nodes) = read_records(stream, sink)?;
+    stream.seal()?;
+    let digest = read_sections(stream)?;
+    if !stream.source_mut().is_at_end().map_err(|error| stream.error(Problem::Read(error)))? {
+        return Err(stream.error(Problem::Trailing));
+    }
+    let digest_zxid = digest.as_ref().map_or(zxid, |digest| digest.zxid);
+    Ok(SnapshotSummary { zxid, digest, content: newest_change.max(zxid).max(digest_zxid), nodes })
+}
+
+/// Gives the newest change of a node and the number of nodes.
+fn read_records<R: Read>(
+    stream: &mut RecordStream<R>,
+    sink: &mut dyn SnapshotSink,
+) -> Result<(Zxid, u64), StreamError> {
+    for _ in 0..stream.count("number of sessions")? {
+        let (session, timeout_ms) = stream.fixed(12, read_session)?;
+        sink.session(session, timeout_ms).map_err(|error| stream.error(Problem::Refused(error)))?;
+    }
+    for _ in 0..stream.count("number of ACL lists")? {
+        stream.acl_entry(|id, acl| sink.acl(id, acl))?;
+    }
+    let mut newest_change = Zxid::ZERO;
+    let mut nodes = 0;
+    while let Some(size) = stream.node_size()? {
+        let record = stream.peek(size)?;
+        let problem = match NodeRecord::read(&mut Reader::new(record)) {
+            Ok(Some(node)) => {
+                newest_change = newest_change.max(change_of(&node));
+                sink.node(&node).err().map(Problem::Refused)
+            }
+            Ok(None) => Some(Problem::SealEnd),
+            Err(error) => Some(error.into()),
+        };
+        if let Some(problem) = problem {
+            return Err(stream.error(problem));
+        }
+        stream.take(size);
+        nodes += 1;
+    }
+    stream.take(5);
+    Ok((newest_change, nodes))
+}
+
+/// The newest transaction that the node shows. Java sets what is below `/zookeeper` outside of transactions, with
+/// numbers that are not zxids of the log.
+fn change_of(node: &NodeRecord<'_>) -> Zxid {
+    if node.path.starts_with("/zookeeper") {
+        return Zxid::ZERO;
+    }
+    node.stat.czxid.max(node.stat.mzxid).max(node.stat.pzxid)
+}
+
+/// Reads the sections behind the first seal. Which there are shows in how many bytes are left, because the settings
+/// of the server that wrote the file are unknown.
+fn read_sections<R: Read>(stream: &mut RecordStream<R>) -> Result<Option<ZxidDigest>, StreamError> {
+    const ZXID_SECTION_BYTES: usize = 8 + SEAL_BYTES;
+    let mut digest = None;
+    let mut left = stream.fill(SECTIONS_BYTES_MAX + 1)?;
+    if left > SECTIONS_BYTES_MAX {
+        return Err(stream.error(Problem::Trailing));
+    }
+    if left != 0 && left != ZXID_SECTION_BYTES {
+        let mut reader = Reader::new(stream.peek(left)?);
+        let section = ZxidDigest::read(&mut reader);
+        let size = reader.offset();
+        let section = section.map_err(|error| stream.error(error))?;
+        stream.take(size);
+        stream.seal()?;
+        left -= size + SEAL_BYTES;
+        // A writer without a digest leaves zeros.
+        digest = Some(section).filter(|section| section.zxid != Zxid::ZERO || section.digest != Some(0));
+    }
+    if left == ZXID_SECTION_BYTES {
+        // The zxid of the last change that may be in the file; Java overrides it by the one in the name.
+        stream.take(8);
+        stream.seal()?;
+        left = 0;
+    }
+    if left != 0 { Err(stream.error(Problem::Trailing)) } else { Ok(digest) }
+}
