@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use protocol::{ErrorCode, SessionId, Zxid};
-use tree::SnapshotStart;
+use protocol::{SessionId, Zxid};
+use tree::{QuotaExcess, SnapshotStart};
 
 use crate::input::ConnectionId;
 
@@ -116,13 +116,13 @@ pub enum Fact {
         /// The tree's.
         found: u64,
     },
-    /// A soft quota is exceeded, or a hard one refused a write.
+    /// A hard quota refused a write.
     QuotaRefused {
-        /// The write's code.
-        code: ErrorCode,
         /// The session that wrote.
         session: SessionId,
     },
+    /// A write exceeded soft quotas, which does not keep it from happening.
+    SoftQuotaExceeded(Vec<QuotaExcess>),
     /// Enough was logged since the last snapshot: write this one, then step [`crate::Input::SnapshotEnded`].
     SnapshotDue(Box<SnapshotStart>),
 }

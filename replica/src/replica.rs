@@ -343,8 +343,9 @@ impl Replica {
             Ok(Request::CloseSession) => self.pending.prepare_close_session(&context, out),
             // A refusal has become an error transaction: the reply comes from applying it.
             Ok(decoded) => match self.pending.prepare(&context, &decoded, out) {
-                Err(code @ ErrorCode::QuotaExceeded) => {
-                    self.outputs.facts.push(Fact::QuotaRefused { code, session });
+                Err(ErrorCode::QuotaExceeded) => self.outputs.facts.push(Fact::QuotaRefused { session }),
+                Ok(prepared) if !prepared.soft_quota.is_empty() => {
+                    self.outputs.facts.push(Fact::SoftQuotaExceeded(prepared.soft_quota));
                 }
                 _ => {}
             },

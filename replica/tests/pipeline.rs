@@ -1,5 +1,7 @@
 //! The replica as its shell sees it: events in, deliveries out, nothing before it is durable.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use protocol::acl::AclSlice;

@@ -18,6 +18,9 @@ use crate::post_office::PostOffice;
 use crate::snapshots::Snapshots;
 use crate::stats::count;
 
+/// Words about quotas are not said more often.
+const QUOTA_LOG_INTERVAL: Duration = Duration::from_secs(5);
+
 /// What ends a server.
 #[derive(Debug, thiserror::Error)]
 pub enum Fatal {
@@ -33,6 +36,7 @@ pub struct Driver {
     office: PostOffice,
     server: Arc<ServerContext>,
     snapshots: Snapshots,
+    next_quota_log: Instant,
     /// Requests taken from the intake that are not completed.
     in_core: usize,
     /// Bytes of the large ones among them.
@@ -48,7 +52,8 @@ impl Driver {
         server: Arc<ServerContext>,
         snapshots: Snapshots,
     ) -> Driver {
-        Driver { replica, log, office, server, snapshots, in_core: 0, large_bytes_in_core: 0 }
+        let next_quota_log = Instant::now();
+        Driver { next_quota_log, replica, log, office, server, snapshots, in_core: 0, large_bytes_in_core: 0 }
     }
 
     /// Runs until it is told to stop, then leaves everything durable.
@@ -141,6 +146,16 @@ impl Driver {
         Ok(())
     }
 
+    /// Quotas are exceeded by the thousand, and one line a while says it all.
+    fn quota_log_is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.next_quota_log;
+        if due {
+            self.next_quota_log = now + QUOTA_LOG_INTERVAL;
+        }
+        due
+    }
+
     fn on_fact(&mut self, fact: Fact) -> Result<(), Fatal> {
         match fact {
             Fact::SessionOpened { session, timeout_ms } => info!(%session, timeout_ms, "session opened"),
@@ -170,7 +185,19 @@ impl Driver {
                     "the tree differs from what its transaction says: memory or software is broken"
                 );
             }
-            Fact::QuotaRefused { code, session } => warn!(%session, %code, "a write exceeds a quota"),
+            Fact::QuotaRefused { session } => {
+                if self.quota_log_is_due() {
+                    warn!(%session, "a write was refused because it exceeds a hard quota");
+                }
+            }
+            Fact::SoftQuotaExceeded(excesses) => {
+                if self.quota_log_is_due() {
+                    for excess in excesses {
+                        let (usage, limit) = (excess.usage, excess.limit);
+                        warn!(path = excess.prefix, resource = ?excess.resource, usage, limit, "quota exceeded");
+                    }
+                }
+            }
             Fact::SnapshotDue(start) => {
                 self.log.roll()?;
                 self.snapshots.start(&self.server, *start);
