@@ -85,6 +85,7 @@ pub struct Server {
     context: Arc<ServerContext>,
     core: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
+    mailboxes: Vec<Arc<Mailbox>>,
     failures: Receiver<Failure>,
     failure_sender: Sender<Failure>,
     recovered: Zxid,
@@ -149,7 +150,15 @@ impl Server {
 
         let mut server = {
             let (failure_sender, failures) = channel();
-            Server { context, core: None, others: Vec::new(), failures, failure_sender, recovered: last }
+            Server {
+                context,
+                core: None,
+                others: Vec::new(),
+                mailboxes: Vec::new(),
+                failures,
+                failure_sender,
+                recovered: last,
+            }
         };
         if let Err(source) =
             server.start_threads(listener, replica, log, snapshots, folders, recovered.durable_mark)
@@ -178,6 +187,7 @@ impl Server {
             polls.push(poll);
         }
         let office = PostOffice::new(mailboxes.clone());
+        self.mailboxes = mailboxes.clone();
         let driver = Driver::new(replica, log, office, Arc::clone(&self.context), snapshots);
         self.core = Some(self.spawn("core", move || driver.run().map_err(Failure::Core))?);
         let context = Arc::clone(&self.context);
@@ -243,6 +253,9 @@ impl Server {
         driver::stop(&self.context);
         if let Some(core) = self.core.take() {
             let _ = core.join();
+        }
+        for mailbox in &self.mailboxes {
+            mailbox.ring();
         }
         for thread in self.others.drain(..) {
             thread.thread().unpark();

@@ -54,6 +54,8 @@ pub struct IoThread {
     dirty: Vec<usize>,
     outgoing: Batch,
     mail: Mail,
+    /// Accepted by another thread and not yet looked at.
+    arrivals: Vec<(TcpStream, SocketAddr)>,
     read_buffer: Box<[u8]>,
     spare_buffers: Vec<Vec<u8>>,
     next_thread: usize,
@@ -88,6 +90,7 @@ impl IoThread {
             dirty: Vec::new(),
             outgoing: Batch::default(),
             mail: Mail::default(),
+            arrivals: Vec::new(),
             read_buffer: vec![0; limits::READ_CHUNK_BYTES].into(),
             spare_buffers: Vec::new(),
             next_thread: 0,
@@ -136,6 +139,7 @@ impl IoThread {
         }
         // A connection may have paused after the mail that would have woken it: look once more before sleeping.
         if self.take_mail() {
+            self.adopt_sockets();
             self.flush_dirty();
             self.server.intake.hand_over(&mut self.outgoing);
         }
@@ -234,9 +238,8 @@ impl IoThread {
             for delivery in mail.deliveries.drain(..) {
                 self.take_delivery(delivery, &mail.bytes, now_ms);
             }
-            let sockets = std::mem::take(&mut mail.sockets);
+            self.arrivals.append(&mut mail.sockets);
             mail.clear();
-            mail.sockets = sockets;
         }
         self.mail = mail;
         any
@@ -386,7 +389,7 @@ impl IoThread {
     }
 
     fn adopt_sockets(&mut self) {
-        for (socket, peer) in std::mem::take(&mut self.mail.sockets) {
+        for (socket, peer) in std::mem::take(&mut self.arrivals) {
             self.adopt(socket, peer);
         }
     }

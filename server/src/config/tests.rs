@@ -572,3 +572,19 @@ fn definitions_are_split_at_the_first_equals_sign() {
     assert_eq!(split("a").as_deref(), Ok("a|"));
     assert_eq!(split("=b"), Err(DefinitionError));
 }
+
+/// `UPDATE_EXPECT=1` rewrites the file.
+#[test]
+fn the_documented_table_is_the_one_that_counts() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let wanted = format!(
+        "# Configuration\n\nEvery key of `zoo.cfg` and every property that this release knows, what it does, and what \
+         it does not do yet. Made from the table in the code.\n\n{}",
+        render_markdown()
+    );
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap();
+    assert!(found == wanted, "docs/configuration.md is out of date: run this test with UPDATE_EXPECT=1");
+}
