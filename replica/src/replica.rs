@@ -1,4 +1,8 @@
-//! The replica's one entrance, and what happens behind it.
+//! The replica's one entrance: events come in, are ordered and prepared. What happens once they are durable is in
+//! `complete`.
+
+mod complete;
+mod snapshot_pace;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,19 +10,15 @@ use std::sync::Arc;
 use protocol::client::connect::{ConnectRequest, ConnectResponse};
 use protocol::client::op_code::OpCode;
 use protocol::client::request::Request;
-use protocol::client::response::write_header_frame;
 use protocol::jute::FrameStart;
-use protocol::txn::{Transaction, TxnBody};
 use protocol::{Epoch, ErrorCode, Id, SessionId, Xid, Zxid};
-use tree::{Pending, PrepareContext, Tree, WatcherId};
+use tree::{Pending, PrepareContext, Prepared};
 
+use self::snapshot_pace::SnapshotPace;
 use crate::input::{ConnectionId, Input, Now};
 use crate::limits;
 use crate::output::{Delivery, Fact, Outlet, Outputs};
-use crate::pipeline::apply::WatchEvents;
 use crate::pipeline::queue::{Queue, Work};
-use crate::pipeline::read::{After, Caller, Source};
-use crate::pipeline::reply::write_reply;
 use crate::settings::ReplicaSettings;
 use crate::shared::Shared;
 
@@ -47,52 +47,6 @@ pub struct Replica {
     outputs: Outputs,
     snapshot: SnapshotPace,
     reaper: Reaper,
-}
-
-/// When the next snapshot is due (`SyncRequestProcessor`): somewhere between half and all of the limits.
-struct SnapshotPace {
-    running: bool,
-    transactions: u64,
-    bytes: u64,
-    transactions_limit: u64,
-    bytes_limit: u64,
-    random: u64,
-}
-
-impl SnapshotPace {
-    fn new(settings: &ReplicaSettings) -> SnapshotPace {
-        let mut pace = SnapshotPace {
-            running: false,
-            transactions: 0,
-            bytes: 0,
-            transactions_limit: 0,
-            bytes_limit: 0,
-            random: settings.seed | 1,
-        };
-        pace.restart(settings);
-        pace
-    }
-
-    fn restart(&mut self, settings: &ReplicaSettings) {
-        self.transactions = 0;
-        self.bytes = 0;
-        self.transactions_limit = self.between_half_and_all(settings.snapshot_transactions);
-        self.bytes_limit = self.between_half_and_all(settings.snapshot_bytes);
-    }
-
-    fn between_half_and_all(&mut self, limit: u64) -> u64 {
-        // xorshift64: all that is asked of it is that servers differ.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        limit / 2 + self.random % (limit / 2).max(1)
-    }
-
-    fn is_due(&self, settings: &ReplicaSettings) -> bool {
-        !self.running
-            && (self.transactions > self.transactions_limit
-                || (settings.snapshot_bytes > 0 && self.bytes > self.bytes_limit))
-    }
 }
 
 /// Finds containers and TTL nodes whose time is over (`ContainerManager`).
@@ -226,22 +180,10 @@ impl Replica {
         if let Some(connection) = find(&mut self.connections, id) {
             connection.session = session;
         }
-        let mark = self.queue.mark();
-        let zxid = self.allocate();
-        let tree = self.shared.tree();
-        let context = PrepareContext {
-            tree: &tree,
-            rules: &self.settings.rules,
-            session,
-            session_check: Ok(()),
-            ids: &[],
-            cxid: 0,
-            zxid,
-            time_ms: now.wall_ms,
-        };
-        self.pending.prepare_create_session(&context, timeout_ms, self.queue.buffer());
         let request = (Xid::new(0), OpCode::CreateSession.to_wire(), now.monotonic_ms);
-        self.queue.push(mark, Work::Transaction(zxid), Some(id), session, request);
+        self.propose(now, (Some(id), session, &[]), request, |pending, context, out| {
+            pending.prepare_create_session(context, timeout_ms, out);
+        });
     }
 
     fn take_session_id(&mut self) -> SessionId {
@@ -288,7 +230,7 @@ impl Replica {
         &mut self,
         now: Now,
         id: ConnectionId,
-        request @ (xid, op, _): (Xid, i32, u64),
+        request @ (_, op, _): (Xid, i32, u64),
         body: &[u8],
     ) {
         let Some(connection) = find(&mut self.connections, id) else { return };
@@ -326,32 +268,26 @@ impl Replica {
             self.shared.sessions.lock().set_closing(session);
         }
         let ids = Arc::clone(&connection.ids);
-        let zxid = self.allocate();
-        let tree = self.shared.tree();
-        let context = PrepareContext {
-            tree: &tree,
-            rules: &self.settings.rules,
-            session,
-            session_check: Ok(()),
-            ids: &ids,
-            cxid: xid.get(),
-            zxid,
-            time_ms: now.wall_ms,
-        };
-        let out = self.queue.buffer();
-        match decoded {
-            Ok(Request::CloseSession) => self.pending.prepare_close_session(&context, out),
+        let who = (Some(id), session, &ids[..]);
+        let result = self.propose(now, who, request, |pending, context, out| match decoded {
+            Ok(Request::CloseSession) => {
+                pending.prepare_close_session(context, out);
+                Ok(Prepared::default())
+            }
             // A refusal has become an error transaction: the reply comes from applying it.
-            Ok(decoded) => match self.pending.prepare(&context, &decoded, out) {
-                Err(ErrorCode::QuotaExceeded) => self.outputs.facts.push(Fact::QuotaRefused { session }),
-                Ok(prepared) if !prepared.soft_quota.is_empty() => {
-                    self.outputs.facts.push(Fact::SoftQuotaExceeded(prepared.soft_quota));
-                }
-                _ => {}
-            },
-            Err(_) => self.pending.refuse(&context, ErrorCode::MarshallingError, out),
+            Ok(decoded) => pending.prepare(context, &decoded, out),
+            Err(_) => {
+                pending.refuse(context, ErrorCode::MarshallingError, out);
+                Ok(Prepared::default())
+            }
+        });
+        match result {
+            Err(ErrorCode::QuotaExceeded) => self.outputs.facts.push(Fact::QuotaRefused { session }),
+            Ok(prepared) if !prepared.soft_quota.is_empty() => {
+                self.outputs.facts.push(Fact::SoftQuotaExceeded(prepared.soft_quota));
+            }
+            _ => {}
         }
-        self.queue.push(mark, Work::Transaction(zxid), Some(id), session, request);
     }
 
     fn on_disconnected(&mut self, id: ConnectionId) {
@@ -384,13 +320,10 @@ impl Replica {
         if let Some(connection) = bound.and_then(|id| find(&mut self.connections, id)) {
             connection.closing = true;
         }
-        let zxid = self.allocate();
-        let mark = self.queue.mark();
-        let tree = self.shared.tree();
-        let context = internal_context(&tree, &self.settings, session, zxid, now);
-        self.pending.prepare_close_session(&context, self.queue.buffer());
         let request = (Xid::new(0), OpCode::CloseSession.to_wire(), now.monotonic_ms);
-        self.queue.push(mark, Work::Transaction(zxid), None, session, request);
+        self.propose(now, (None, session, &[]), request, |pending, context, out| {
+            pending.prepare_close_session(context, out);
+        });
     }
 
     fn reap(&mut self, now: Now) {
@@ -405,16 +338,40 @@ impl Replica {
         let most = (elapsed_ms * self.settings.containers_per_minute / 60_000).max(1) as usize;
         for _ in 0..most {
             let Some(path) = self.reaper.candidates.pop_front() else { break };
-            let zxid = self.allocate();
-            let mark = self.queue.mark();
-            let tree = self.shared.tree();
-            let context = internal_context(&tree, &self.settings, SessionId::NONE, zxid, now);
-            // A refusal (somebody used the node meanwhile) takes its zxid like any other.
-            let _ = self.pending.prepare_delete_container(&context, &path, self.queue.buffer());
             let request = (Xid::new(0), OpCode::DeleteContainer.to_wire(), now.monotonic_ms);
-            self.queue.push(mark, Work::Transaction(zxid), None, SessionId::NONE, request);
+            self.propose(now, (None, SessionId::NONE, &[]), request, |pending, context, out| {
+                // A refusal (somebody used the node meanwhile) takes its zxid like any other.
+                let _ = pending.prepare_delete_container(context, &path, out);
+            });
             self.outputs.facts.push(Fact::Reaping { path });
         }
+    }
+
+    /// Gives a zxid to what `write` writes: the envelope of one transaction, a refusal's if need be.
+    fn propose<R>(
+        &mut self,
+        now: Now,
+        (connection, session, ids): (Option<ConnectionId>, SessionId, &[Id]),
+        request @ (xid, ..): (Xid, i32, u64),
+        write: impl FnOnce(&mut Pending, &PrepareContext<'_>, &mut Vec<u8>) -> R,
+    ) -> R {
+        let zxid = self.allocate();
+        let mark = self.queue.mark();
+        let tree = self.shared.tree();
+        let context = PrepareContext {
+            tree: &tree,
+            rules: &self.settings.rules,
+            session,
+            session_check: Ok(()),
+            ids,
+            cxid: xid.get(),
+            zxid,
+            time_ms: now.wall_ms,
+        };
+        let result = write(&mut self.pending, &context, self.queue.buffer());
+        drop(tree);
+        self.queue.push(mark, Work::Transaction(zxid), connection, session, request);
+        result
     }
 
     fn allocate(&mut self) -> Zxid {
@@ -424,196 +381,6 @@ impl Replica {
             .next()
             .unwrap_or_else(|| Zxid::new(Epoch::new(self.allocated.epoch().get() + 1), 1));
         self.allocated
-    }
-
-    fn on_synced(&mut self, now: Now, up_to: Zxid, outlet: &mut dyn Outlet) {
-        self.durable = self.durable.max(up_to);
-        let shared = Arc::clone(&self.shared);
-        while self.queue.ready(self.durable).is_some() || !self.outputs.is_empty() {
-            let mut tree = shared.lock().write();
-            self.complete_batch(now, &mut tree);
-            if self.snapshot.is_due(&self.settings) {
-                self.snapshot.running = true;
-                self.snapshot.restart(&self.settings);
-                self.outputs.facts.push(Fact::SnapshotDue(Box::new(tree.begin_snapshot())));
-            }
-            // Still under the lock: see `Outlet`.
-            outlet.deliver(&mut self.outputs);
-            self.outputs.clear();
-        }
-        shared.status.set_outstanding(self.queue.len());
-    }
-
-    fn complete_batch(&mut self, now: Now, tree: &mut Tree) {
-        let mut applied = Zxid::ZERO;
-        let mut count = 0;
-        for _ in 0..limits::APPLY_BATCH {
-            let Some((entry, _)) = self.queue.ready(self.durable) else { break };
-            let work = entry.work;
-            if let Work::Transaction(zxid) = work {
-                self.complete_transaction(now, zxid, tree);
-                applied = zxid;
-                count += 1;
-            } else {
-                self.complete_other(now, work, tree);
-            }
-            self.queue.pop();
-            if self.outputs.bytes.len() > limits::APPLY_BATCH_BYTES {
-                break;
-            }
-        }
-        if count > 0 {
-            self.pending.applied(applied);
-            self.shared.status.count_transactions(count);
-            self.shared.status.set_applied(applied);
-        }
-    }
-
-    fn complete_transaction(&mut self, now: Now, zxid: Zxid, tree: &mut Tree) {
-        let (entry, envelope) = self.queue.ready(self.durable).expect("the caller saw it");
-        let txn = Transaction::read(envelope).expect("an envelope that this replica wrote can be read");
-        self.snapshot.transactions += 1;
-        self.snapshot.bytes += envelope.len() as u64;
-        let mut watch_bytes = 0;
-        let connections = &self.connections;
-        let outcome = tree.apply(
-            &txn,
-            &mut WatchEvents {
-                watches: &mut self.shared.watches.lock(),
-                rules: &self.settings.rules,
-                outputs: &mut self.outputs,
-                identities: &|watcher: WatcherId| {
-                    let connection = connections.get(watcher.get() as u32 as usize)?.as_ref()?;
-                    (connection.id.watcher() == watcher).then_some((connection.id, &connection.ids[..]))
-                },
-                bytes: &mut watch_bytes,
-            },
-        );
-        if watch_bytes > 0 {
-            self.shared.count_watch_bytes(watch_bytes);
-        }
-        if let Some(digest) = txn.digest
-            && !tree.agrees_with(digest)
-        {
-            self.shared.status.count_digest_mismatch();
-            let (expected, found) = (digest.tree_digest, tree.digest());
-            self.outputs.facts.push(Fact::DigestMismatch { zxid, expected, found });
-        }
-        let (connection, session, xid, op) = (entry.connection, entry.session, entry.xid, entry.op);
-        let latency_ms = now.monotonic_ms.saturating_sub(entry.received_ms);
-        match &txn.body {
-            TxnBody::CreateSession { timeout_ms } => {
-                let connection = connection.filter(|&id| find_in(&self.connections, id).is_some());
-                self.shared.sessions.lock().add(session, *timeout_ms, connection, now.monotonic_ms);
-                self.outputs.facts.push(Fact::SessionOpened { session, timeout_ms: *timeout_ms });
-                let connection = connection.and_then(|id| find_in(&self.connections, id));
-                welcome(&self.shared, connection, &mut self.outputs, session, *timeout_ms);
-            }
-            TxnBody::CloseSession { .. } => {
-                self.outputs.facts.push(Fact::SessionClosed { session, zxid });
-                let bound =
-                    self.shared.sessions.lock().remove(session).and_then(|tracked| tracked.connection);
-                if let Some(connection) = connection.filter(|&id| find_in(&self.connections, id).is_some()) {
-                    let start = self.outputs.bytes.len();
-                    write_header_frame(&mut self.outputs.bytes, xid, zxid.to_wire(), 0);
-                    self.outputs.deliver(connection, start, 1, latency_ms);
-                }
-                if let Some(bound) = bound {
-                    self.outputs.deliveries.push(Delivery::Close { connection: bound });
-                }
-            }
-            body => {
-                if let Some(connection) = connection.filter(|&id| find_in(&self.connections, id).is_some()) {
-                    let start = self.outputs.bytes.len();
-                    write_reply(&mut self.outputs.bytes, xid, zxid, op, body, &outcome);
-                    self.outputs.deliver(connection, start, 1, latency_ms);
-                }
-            }
-        }
-    }
-
-    fn complete_other(&mut self, now: Now, work: Work, tree: &Tree) {
-        let (entry, body) = self.queue.ready(self.durable).expect("the caller saw it");
-        let latency_ms = now.monotonic_ms.saturating_sub(entry.received_ms);
-        let Some(id) = entry.connection else { return };
-        let Some(connection) = find_in(&self.connections, id) else { return };
-        let start = self.outputs.bytes.len();
-        match work {
-            Work::Transaction(_) => unreachable!("transactions are completed elsewhere"),
-            Work::Resume { timeout_ms } => {
-                let session = entry.session;
-                self.outputs.facts.push(Fact::SessionResumed { session });
-                welcome(&self.shared, Some(connection), &mut self.outputs, session, timeout_ms);
-            }
-            Work::Relay { close } => {
-                self.outputs.bytes.extend_from_slice(body);
-                self.outputs.deliver(id, start, 1, latency_ms);
-                if close {
-                    self.outputs.deliveries.push(Delivery::Close { connection: id });
-                }
-            }
-            Work::Refused(code) => {
-                let zxid = tree.last_zxid().to_wire();
-                write_header_frame(&mut self.outputs.bytes, entry.xid, zxid, code.to_wire());
-                self.outputs.deliver(id, start, 1, latency_ms);
-            }
-            Work::Read => {
-                let caller =
-                    Caller { watcher: id.watcher(), session: connection.session, ids: &connection.ids };
-                let source = Source { tree, watches: &self.shared.watches, rules: &self.settings.rules };
-                let after = source.answer(caller, entry.xid, entry.op, body, &mut self.outputs.bytes);
-                self.outputs.deliver(id, start, 1, latency_ms);
-                if after == After::Close {
-                    self.outputs.deliveries.push(Delivery::Close { connection: id });
-                }
-            }
-        }
-    }
-}
-
-/// The answer to a handshake that succeeded.
-fn welcome(
-    shared: &Shared,
-    connection: Option<&Connection>,
-    outputs: &mut Outputs,
-    session: SessionId,
-    timeout_ms: i32,
-) {
-    let Some(connection) = connection else { return };
-    let sessions = shared.sessions.lock();
-    let Some(tracked) = sessions.get(session) else { return };
-    let start = outputs.bytes.len();
-    let frame = FrameStart::open(&mut outputs.bytes);
-    ConnectResponse {
-        timeout_ms,
-        session,
-        password: session.password(),
-        read_only: connection.wants_read_only_byte.then_some(false),
-    }
-    .write(&mut outputs.bytes);
-    frame.close(&mut outputs.bytes);
-    outputs.deliver(connection.id, start, 0, 0);
-    let heard_ms = Arc::clone(&tracked.heard_ms);
-    outputs.deliveries.push(Delivery::Opened { connection: connection.id, session, timeout_ms, heard_ms });
-}
-
-/// The context of something that no client asked for.
-fn internal_context<'a>(
-    tree: &'a Tree,
-    settings: &'a ReplicaSettings,
-    session: SessionId,
-    zxid: Zxid,
-    now: Now,
-) -> PrepareContext<'a> {
-    PrepareContext {
-        tree,
-        rules: &settings.rules,
-        session,
-        session_check: Ok(()),
-        ids: &[],
-        cxid: 0,
-        zxid,
-        time_ms: now.wall_ms,
     }
 }
 
