@@ -1,2 +1,138 @@
-//! placeholder
-fn main() {}
+//! The black-box suites as one program: see `interop --help`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use interop::server::ServerKind;
+use interop::tally::Tally;
+use interop::toolbox::Toolbox;
+use interop::{folders, kazoo, kill9, setup, shells, shim, smoke};
+
+/// Ferrokeeper's proofs as a black box.
+///
+/// Each suite ends with a line `NAME: passed=N failed=M skipped=K`; the exit code is 0 if nothing failed.
+/// SERVER is `java-3.8`, `java-3.9`, or a command in which {cfg} stands for the path of a zoo.cfg and {flags}
+/// for -D flags; without the option it is the release build of this workspace. With INTEROP_KEEP set, the folders
+/// that servers worked in stay below target/interop/scratch.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Subcommand)]
+enum Suite {
+    /// Install what the other suites need and what is missing.
+    Setup,
+    /// Check what the README promises.
+    Smoke {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+    },
+    /// Let data folders travel between our server and Java's.
+    Folders {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+        /// Repeats a run.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Run kazoo's own test suite.
+    Kazoo {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+        /// pytest processes at once.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Also the tests that are listed as not run.
+        #[arg(long)]
+        all: bool,
+        /// Only these: test_file.py or test_file.py::Class::test.
+        only: Vec<String>,
+    },
+    /// Compare what Java's shell prints with us and with Java.
+    Zkcli {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+    },
+    /// Compare what the C client's shell prints with us and with Java.
+    Ccli {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+    },
+    /// Stand in for `java` (used by the suites themselves).
+    #[command(hide = true)]
+    JavaShim {
+        /// What java was called with.
+        #[arg(last = true)]
+        words: Vec<String>,
+    },
+    /// Kill a server again and again while clients write.
+    Kill9 {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+        /// Another server that takes turns with it on the same folder.
+        #[arg(long)]
+        and: Vec<String>,
+        /// How often.
+        #[arg(long, default_value_t = 200)]
+        cycles: usize,
+        /// Repeats the choices.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().suite) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(suite: Suite) -> Result<bool> {
+    let toolbox = Toolbox::locate()?;
+    let (name, tally): (&str, Tally) = match suite {
+        Suite::Setup => ("setup", setup::run(&toolbox)?),
+        Suite::Smoke { server } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("smoke", smoke::run(&toolbox, &server)?)
+        }
+        Suite::Folders { server, seed } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("folders", folders::run(&toolbox, &server, seed)?)
+        }
+        Suite::Kazoo { server, jobs, all, only } => {
+            ("kazoo", kazoo::run(&toolbox, &kazoo::Plan { server, jobs, all, only })?)
+        }
+        Suite::Zkcli { server } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("zkcli", shells::run_java_shell(&toolbox, &server)?)
+        }
+        Suite::Ccli { server } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("ccli", shells::run_c_shell(&toolbox, &server)?)
+        }
+        Suite::JavaShim { words } => match shim::become_java(&toolbox, &words)? {},
+        Suite::Kill9 { server, and, cycles, seed } => {
+            let mut servers = vec![ServerKind::chosen(&toolbox, server.as_deref())?];
+            for server in and {
+                servers.push(server.parse()?);
+            }
+            ("kill9", kill9::run(&toolbox, &kill9::Plan { cycles, seed, servers })?)
+        }
+    };
+    println!("{name}: {tally}");
+    Ok(tally.is_success())
+}

@@ -1,0 +1,26 @@
+//! Ferrokeeper as a black box, beside Java ZooKeeper and other people's clients.
+//!
+//! Everything here talks to running processes through their ports, their files and their signals; nothing here
+//! knows what is inside. The one thing shared with the product is `protocol`, for the encoding. Start with
+//! [`server`] (starting a server of either kind), [`client`] (talking to it) and [`toolbox`] (where other
+//! people's software lies).
+
+pub mod client;
+pub mod deadline;
+pub mod dump;
+pub mod folders;
+pub mod kazoo;
+pub mod kill9;
+pub mod ops;
+pub mod ports;
+pub mod process;
+pub mod rng;
+pub mod server;
+pub mod setup;
+pub mod shells;
+pub mod shim;
+pub mod smoke;
+pub mod tally;
+pub mod toolbox;
+pub mod transcript;
+pub mod workload;

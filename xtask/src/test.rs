@@ -1,0 +1,225 @@
+//! `cargo xtask test`: every check there is, from the quickest to the slowest.
+//!
+//! A check is a program that fails with an exit code; this file only knows their order, what each needs to be
+//! done before, and how long they took. To add one, add a line to [`STEPS`].
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// What `cargo xtask test` can be told.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    /// Only these steps, and what they need
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Only name the steps
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// Which program a step runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Program {
+    /// The cargo that runs us.
+    Cargo,
+    /// A release build of this workspace.
+    Built(&'static str),
+}
+
+/// One check.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    name: &'static str,
+    /// What it shows.
+    claim: &'static str,
+    program: Program,
+    /// Separated by spaces; `{jobs}` stands for the number of processors.
+    arguments: &'static str,
+    /// Steps that must have been run before.
+    needs: &'static [&'static str],
+}
+
+const fn cargo(name: &'static str, claim: &'static str, arguments: &'static str) -> Step {
+    Step { name, claim, program: Program::Cargo, arguments, needs: &[] }
+}
+
+const fn interop(name: &'static str, claim: &'static str, arguments: &'static str) -> Step {
+    Step { name, claim, program: Program::Built("interop"), arguments, needs: &["build", "setup"] }
+}
+
+/// In the order in which they are run.
+const STEPS: &[Step] = &[
+    cargo("fmt", "the code is formatted", "fmt --all --check"),
+    cargo("clippy", "no lint complains", "clippy --workspace --all-targets -- -D warnings"),
+    cargo("unit", "unit, scenario and property tests", "test --workspace"),
+    cargo("build", "the release build", "build --release -p ferrokeeper -p interop -p simulator"),
+    Step {
+        name: "simulate",
+        claim: "a thousand lives of a server on a lying disk",
+        program: Program::Built("simulator"),
+        arguments: "--seeds 1000 --jobs {jobs}",
+        needs: &["build"],
+    },
+    Step {
+        name: "setup",
+        claim: "install Java ZooKeeper, kazoo and the C client where they are missing",
+        program: Program::Built("interop"),
+        arguments: "setup",
+        needs: &["build"],
+    },
+    Step {
+        name: "smoke",
+        claim: "what the README promises",
+        program: Program::Built("interop"),
+        arguments: "smoke",
+        needs: &["build"],
+    },
+    interop("folders", "data folders travel between Java and us and nothing changes", "folders"),
+    interop("kill9", "no answered write is lost in 200 times kill -9", "kill9 --cycles 200"),
+    interop("kill9-mixed", "nor when Java takes turns with us", "kill9 --cycles 30 --and java-3.9"),
+    interop("zkcli", "Java's shell says the same with Java and with us", "zkcli"),
+    interop("ccli", "the C client's shell says the same with Java and with us", "ccli"),
+    interop("kazoo", "kazoo's own test suite", "kazoo"),
+];
+
+/// Runs the steps, each after what it needs.
+pub fn run(args: &Args) -> Result<()> {
+    if args.list {
+        for step in STEPS {
+            println!("{:<12} {}", step.name, step.claim);
+        }
+        return Ok(());
+    }
+    let steps = select(&args.only)?;
+    let mut times = Vec::new();
+    for step in &steps {
+        println!("==> {}: {} {}", step.name, step.program.name(), step.arguments());
+        let start = Instant::now();
+        let result = step.run();
+        let time = start.elapsed();
+        println!(
+            "<== {} {} after {}",
+            step.name,
+            if result.is_ok() { "passed" } else { "FAILED" },
+            seconds(time)
+        );
+        times.push((step.name, time));
+        if let Err(error) = result {
+            print_times(&times);
+            return Err(error.context(format!("step {} failed: {}", step.name, step.claim)));
+        }
+    }
+    print_times(&times);
+    println!("all {} steps passed", steps.len());
+    Ok(())
+}
+
+/// The named steps with everything they need, or all, in the order of the table.
+fn select(only: &[String]) -> Result<Vec<Step>> {
+    if only.is_empty() {
+        return Ok(STEPS.to_vec());
+    }
+    let mut wanted: Vec<&str> = Vec::new();
+    for name in only {
+        let Some(step) = STEPS.iter().find(|step| step.name == name) else {
+            let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+            bail!("there is no step {name}; there are {}", names.join(", "));
+        };
+        wanted.push(step.name);
+        wanted.extend(step.needs);
+    }
+    Ok(STEPS.iter().filter(|step| wanted.contains(&step.name)).copied().collect())
+}
+
+impl Step {
+    fn arguments(&self) -> String {
+        let jobs = available_parallelism().map_or(1, usize::from);
+        self.arguments.replace("{jobs}", &jobs.to_string())
+    }
+
+    fn run(&self) -> Result<()> {
+        let root = repository()?;
+        let mut command = Command::new(self.program.path(&root));
+        command.args(self.arguments().split(' ')).current_dir(root);
+        let status = command.status().with_context(|| format!("start {:?}", command.get_program()))?;
+        ensure!(status.success(), "it ended with {status}");
+        Ok(())
+    }
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Program::Cargo => "cargo",
+            Program::Built(name) => name,
+        }
+    }
+
+    fn path(self, root: &Path) -> PathBuf {
+        match self {
+            Program::Cargo => env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from),
+            Program::Built(name) => {
+                let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+                root.join(target).join("release").join(name)
+            }
+        }
+    }
+}
+
+fn repository() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here.parent().context("xtask lies in the repository")?.to_path_buf())
+}
+
+fn print_times(times: &[(&str, Duration)]) {
+    println!();
+    for (name, time) in times {
+        println!("{name:<12} {:>8}", seconds(*time));
+    }
+    let total = times.iter().map(|(_, time)| *time).sum();
+    println!("{:<12} {:>8}", "together", seconds(total));
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(only: &[&str]) -> Vec<&'static str> {
+        let only: Vec<String> = only.iter().map(ToString::to_string).collect();
+        select(&only).unwrap().into_iter().map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn a_step_brings_what_it_needs_in_the_right_order() {
+        assert_eq!(names(&["kazoo", "fmt"]), ["fmt", "build", "setup", "kazoo"]);
+        assert_eq!(names(&[]).len(), STEPS.len());
+    }
+
+    #[test]
+    fn an_unknown_step_is_an_error_that_names_the_known_ones() {
+        let error = select(&["fmtt".to_string()]).unwrap_err().to_string();
+        assert!(error.contains("fmtt") && error.contains("clippy"), "{error}");
+    }
+
+    #[test]
+    fn needs_name_earlier_steps() {
+        for (at, step) in STEPS.iter().enumerate() {
+            for need in step.needs {
+                assert!(
+                    STEPS[..at].iter().any(|earlier| earlier.name == *need),
+                    "{} needs {need}",
+                    step.name
+                );
+            }
+        }
+    }
+}
