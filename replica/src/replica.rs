@@ -226,13 +226,7 @@ impl Replica {
         self.queue.push(mark, Work::Resume { timeout_ms }, Some(id), session, request);
     }
 
-    fn on_request(
-        &mut self,
-        now: Now,
-        id: ConnectionId,
-        request @ (_, op, _): (Xid, i32, u64),
-        body: &[u8],
-    ) {
+    fn on_request(&mut self, now: Now, id: ConnectionId, request @ (_, op, _): (Xid, i32, u64), body: &[u8]) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         let session = connection.session;
         let mark = self.queue.mark();
