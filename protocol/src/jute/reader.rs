@@ -122,7 +122,11 @@ impl<'a> Reader<'a> {
 
     /// A length-prefixed string; `None` for the length -1. Bytes that are not UTF-8 become U+FFFD, as in Java.
     pub fn string(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
-        Ok(self.buffer()?.map(String::from_utf8_lossy))
+        Ok(self.buffer()?.map(|bytes| match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            // Looking for what to replace is several times slower, and nearly never needed.
+            Err(_) => String::from_utf8_lossy(bytes),
+        }))
     }
 
     /// A string that must not be null.
