@@ -137,7 +137,10 @@ impl fmt::Display for Damage {
             }
             Damage::EndsEarly { expected, found, evidence } => {
                 let how = match evidence {
-                    Evidence::DurableMark => "durable.zxid says so",
+                    Evidence::DurableMark => {
+                        "durable.zxid says so; if the end was cut off on purpose, by another server on this folder \
+                         for example, remove that file"
+                    }
                     Evidence::SnapshotName => "a snapshot has that name",
                     Evidence::SnapshotContent => "the snapshot holds changes up to there",
                 };

@@ -20,8 +20,8 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail, ensure};
 
 use figures::Figure;
-use server::{Bench, Side};
-use session::Session;
+use server::Bench;
+use session::{Plan, Session};
 
 /// What `cargo xtask bench-java` can be told.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,6 +35,9 @@ pub struct Args {
     /// How long every load is measured, after a warm-up of a third of it.
     #[arg(long, default_value_t = 6_000, value_name = "MS")]
     pub duration_ms: u64,
+    /// How often a load is measured again if something else kept the processors busy meanwhile.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub retries: usize,
     /// How many nodes the figure `nodes` is about.
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     pub nodes: u64,
@@ -92,12 +95,11 @@ fn measure(args: &Args, bench: Bench) -> Result<Session> {
         [] => Figure::ALL.to_vec(),
         only => Figure::ALL.into_iter().filter(|figure| only.contains(figure)).collect(),
     };
-    let mut session = Session::new(bench, figures, args.duration_ms, args.nodes);
+    let plan = Plan { duration_ms: args.duration_ms, nodes: args.nodes, retries: args.retries };
+    let mut session = Session::new(bench, plan);
     for round in 1..=args.rounds {
-        for side in [Side::Java, Side::Ours] {
-            eprintln!("round {round} of {}: {side}", args.rounds);
-            session.round(side).with_context(|| format!("round {round}, {side}"))?;
-        }
+        eprintln!("round {round} of {}", args.rounds);
+        session.round(&figures).with_context(|| format!("round {round}"))?;
     }
     Ok(session)
 }

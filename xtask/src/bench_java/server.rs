@@ -62,6 +62,19 @@ pub enum Side {
     Java,
 }
 
+impl Side {
+    /// Both, in the order of a round.
+    pub const BOTH: [Side; 2] = [Side::Java, Side::Ours];
+
+    /// For names of files.
+    fn slug(self) -> &'static str {
+        match self {
+            Side::Ours => "ferrokeeper",
+            Side::Java => "java",
+        }
+    }
+}
+
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -86,7 +99,7 @@ impl Bench {
 
     /// Starts a server with an empty data folder.
     pub fn start_empty(&self, side: Side) -> Result<Server<'_>> {
-        let data = self.data_dir();
+        let data = self.data_dir(side);
         if data.exists() {
             fs::remove_dir_all(&data).with_context(|| format!("delete {}", data.display()))?;
         }
@@ -100,12 +113,12 @@ impl Bench {
     /// makes between two snapshots; `None` leaves it at its default of 100,000.
     pub fn start(&self, side: Side, snap_count: Option<u32>) -> Result<Server<'_>> {
         let port = free_port()?;
-        let config = self.dir.join("zoo.cfg");
+        let config = self.dir.join(format!("{}.cfg", side.slug()));
         let mut lines = format!(
             "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={port}\n\
              clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n\
              4lw.commands.whitelist=*\nforceSync=yes\n",
-            self.data_dir().display()
+            self.data_dir(side).display()
         );
         if let Some(count) = snap_count {
             lines.push_str(&format!("snapCount={count}\n"));
@@ -119,17 +132,17 @@ impl Bench {
             }
             Side::Java => self.java()?,
         };
-        let log_path = self.dir.join("server.log");
+        let log_path = self.log_path(side);
         let log = File::create(&log_path).with_context(|| format!("create {}", log_path.display()))?;
         command.arg(&config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("start {side}"))?;
-        Ok(Server { bench: self, child, port, started })
+        Ok(Server { bench: self, side, child, port, started })
     }
 
     /// Snapshot files that are there.
-    pub fn snapshots(&self) -> Result<usize> {
-        let dir = self.data_dir().join("version-2");
+    pub fn snapshots(&self, side: Side) -> Result<usize> {
+        let dir = self.data_dir(side).join("version-2");
         let entries = fs::read_dir(&dir).with_context(|| format!("list {}", dir.display()))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         Ok(names.filter(|name| name.starts_with("snapshot.") && !name.ends_with("tmp")).count())
@@ -140,8 +153,12 @@ impl Bench {
         &self.dir
     }
 
-    fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
+    fn data_dir(&self, side: Side) -> PathBuf {
+        self.dir.join(side.slug())
+    }
+
+    fn log_path(&self, side: Side) -> PathBuf {
+        self.dir.join(format!("{}.log", side.slug()))
     }
 
     fn java(&self) -> Result<Command> {
@@ -164,12 +181,18 @@ impl Bench {
 #[derive(Debug)]
 pub struct Server<'a> {
     bench: &'a Bench,
+    side: Side,
     child: Child,
     port: u16,
     started: Instant,
 }
 
 impl Server<'_> {
+    /// Which one it is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
     /// Runs the client against it.
     pub fn bench(&self, args: &[String]) -> Result<Figures> {
         let mut all = vec!["--server".to_owned(), format!("127.0.0.1:{}", self.port)];
@@ -216,7 +239,7 @@ impl Server<'_> {
 
     /// The end of what it printed.
     fn log(&self) -> String {
-        let bytes = fs::read(self.bench.dir.join("server.log")).unwrap_or_default();
+        let bytes = fs::read(self.bench.log_path(self.side)).unwrap_or_default();
         let start = bytes.len().saturating_sub(LOG_TAIL_BYTES);
         String::from_utf8_lossy(&bytes[start..]).into_owned()
     }

@@ -62,7 +62,7 @@ pub fn document(table: &Table, machine: &str, args: &Args, faults: u64) -> Strin
         "# Benchmarks\n\n\
          Ferrokeeper beside Apache ZooKeeper 3.8 (Debian's package, -Xmx2g), both standalone, on the same machine and \
          disk, with the same settings (every write synced, snapCount 100,000, log level WARN, no limit of connections) \
-         and the same client (`ferrokeeper bench`), which checks every reply. The servers ran in turns; a ratio compares \
+         and the same client (`ferrokeeper bench`), which checks every reply. The servers were measured in turns, figure by figure; a ratio compares \
          the two values of one round. Every cell is the median of the rounds and, in brackets, the smallest and the \
          largest. Values have 100 bytes. 64x16 means 64 connections that each keep 16 requests under way. The floors are \
          a server that only echoes, with the same client, and a bare append of 1 KB + fdatasync on the same disk, \
