@@ -196,6 +196,10 @@ impl Outputs {
 pub trait Outlet {
     /// Takes all there is; the replica clears it afterwards.
     fn deliver(&mut self, outputs: &mut Outputs);
+
+    /// The lock is released: now is the time for system calls. Called after every [`Outlet::deliver`], so that the
+    /// first answers of a large batch are on their way while the rest of it is applied.
+    fn released(&mut self) {}
 }
 
 impl<F: FnMut(&mut Outputs)> Outlet for F {

@@ -133,7 +133,6 @@ impl Driver {
         }
         let now = self.server.clock.now();
         self.replica.step(now, Input::Synced { up_to: last }, &mut self.office);
-        self.office.dispatch();
         let left = self.replica.in_progress().min(self.in_core);
         self.server.intake.finished(self.in_core - left);
         self.in_core = left;

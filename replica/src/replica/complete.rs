@@ -35,6 +35,8 @@ impl Replica {
             // Still under the lock: see `Outlet`.
             outlet.deliver(&mut self.outputs);
             self.outputs.clear();
+            drop(tree);
+            outlet.released();
         }
         shared.status.set_outstanding(self.queue.len());
     }

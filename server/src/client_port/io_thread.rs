@@ -32,6 +32,10 @@ use crate::stats::count;
 pub const BELL: Token = Token(usize::MAX);
 const LISTENER: Token = Token(usize::MAX - 1);
 
+/// Requests that are handed to the core before the end of a turn, so that both threads work: large enough for a sync
+/// to be shared by many, small enough for the core not to wait for a whole turn.
+const HAND_OVER_REQUESTS: usize = 256;
+
 /// How often silent connections are looked for.
 const SWEEP_INTERVAL_MS: u64 = 1_000;
 
@@ -123,6 +127,10 @@ impl IoThread {
             self.serve(place, now_ms);
         }
         for event in events {
+            // The core may begin: what was answered here of these connections is sent already.
+            if self.outgoing.requests >= HAND_OVER_REQUESTS {
+                self.server.intake.hand_over(&mut self.outgoing);
+            }
             match event.token() {
                 BELL => {}
                 LISTENER => self.accept(),
