@@ -12,7 +12,7 @@ use protocol::{Epoch, Zxid};
 
 use crate::corruption::{Corruption, Damage, Evidence};
 use crate::directory::{DataFolders, LogFile, SnapshotFile, TEMPORARY_SNAPSHOT_PREFIX};
-use crate::disk::{About, Disk, DiskError};
+use crate::disk::{About, Access, Disk, DiskError, read_full_at};
 use crate::durable_mark::DurableMark;
 use crate::epoch_files::{EpochError, EpochFiles, Epochs};
 use crate::retention::REMOVED_PREFIX;
@@ -166,7 +166,8 @@ pub fn recover(
     let Some(base) = base(folders, options, loaded.as_ref(), &durable_mark, target)? else {
         return untrusted(folders, durable_mark, warnings);
     };
-    let (log, replayed, last_place) = replay(folders, base, max, target)?;
+    let Replayed { log, count: replayed, last_place, doubtful } =
+        replay(folders, base, max, durable_mark.zxid(), target)?;
     check_end(folders, loaded.as_ref(), &durable_mark, log.last, last_place)?;
     let epoch_files = EpochFiles::new(Arc::clone(disk), folders.snapshots());
     let (epochs, epoch_warning) = epoch_files.load(log.last)?;
@@ -174,6 +175,7 @@ pub fn recover(
     for repair in &log.repairs {
         repair.carry_out(&**disk)?;
     }
+    make_durable(folders, &doubtful)?;
     epoch_files.save(epochs)?;
     let snapshot_zxid = loaded.as_ref().map(|loaded| loaded.summary.zxid);
     if snapshot_zxid.is_some() {
@@ -253,24 +255,76 @@ fn missing(folders: &DataFolders, evidence: String) -> RecoveryError {
     RecoveryError::SnapshotsMissing { folder: folders.snapshots().to_owned(), evidence }
 }
 
+/// What replay found.
+struct Replayed {
+    log: LogEnd,
+    count: u64,
+    last_place: Option<RecordPlace>,
+    doubtful: Vec<Doubtful>,
+}
+
+/// Records that can be read but may not be on stable storage.
+struct Doubtful {
+    path: PathBuf,
+    start: u64,
+    end: u64,
+}
+
 fn replay(
     folders: &DataFolders,
     base: Zxid,
     record_bytes_max: usize,
+    durable: Option<Zxid>,
     target: &mut dyn RecoveryTarget,
-) -> Result<(LogEnd, u64, Option<RecordPlace>), RecoveryError> {
+) -> Result<Replayed, RecoveryError> {
     let disk = Arc::clone(folders.disk());
     let mut log = LogReader::open(disk, folders.logs(), base, record_bytes_max)?;
-    let mut replayed = 0;
+    let mut count = 0;
+    let mut doubtful: Vec<Doubtful> = Vec::new();
     while let Some(record) = log.next()? {
+        let zxid = record.zxid;
         if let Err(reason) = target.replay(record.envelope) {
             let RecordPlace { path, offset, .. } = log.place().expect("a record was read");
             return Err(RecoveryError::Refused { path, offset, reason });
         }
-        replayed += 1;
+        count += 1;
+        if durable.is_none_or(|durable| zxid > durable) {
+            let RecordPlace { path, offset, end } = log.place().expect("a record was read");
+            match doubtful.last_mut() {
+                Some(last) if last.path == path => last.end = end,
+                _ => doubtful.push(Doubtful { path, start: offset, end }),
+            }
+        }
     }
     let last_place = log.place();
-    Ok((log.finish(), replayed, last_place))
+    Ok(Replayed { log: log.finish(), count, last_place, doubtful })
+}
+
+/// A process that ended between a write and its sync, or whose sync failed, leaves records that can be read and that
+/// the next power loss takes back. The state is built on them from now on, and the next log file continues behind
+/// them, so they are made durable first. They are written again, not just synced: after a failed sync a file system
+/// takes its pages for clean and has nothing to write. Names may be as volatile, so both folders are synced.
+fn make_durable(folders: &DataFolders, doubtful: &[Doubtful]) -> Result<(), DiskError> {
+    const PIECE_BYTES: u64 = 1 << 20;
+    let disk = &**folders.disk();
+    for Doubtful { path, start, end } in doubtful {
+        let file = disk.open(path, Access::Write).about("open", path)?;
+        let mut offset = *start;
+        while offset < *end {
+            let mut piece = vec![0; PIECE_BYTES.min(end - offset) as usize];
+            let length = read_full_at(&*file, &mut piece, offset).about("read", path)?;
+            if length == 0 {
+                break;
+            }
+            file.write_at(&piece[..length], offset).about("write", path)?;
+            offset += length as u64;
+        }
+        file.sync_all().about("sync", path)?;
+    }
+    for folder in [folders.snapshots(), folders.logs()] {
+        disk.sync_dir(folder).about("sync", folder)?;
+    }
+    Ok(())
 }
 
 /// Compares the end of the history with everything that says how far it must reach.
