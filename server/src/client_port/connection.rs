@@ -354,7 +354,9 @@ impl Connection {
                     .push(Item::Authenticated { connection: self.id(), ids: Arc::clone(&self.ids) });
                 let mut frame = Vec::new();
                 write_header_frame(&mut frame, xid, 0, 0);
-                self.reply(&frame, After::Continue, work);
+                // Through the core also when nothing is under way there: requests behind it must find that the core
+                // knows the identity, or a watch event that the client may see by now would be kept from it.
+                self.relay(&frame, After::Continue, work);
             }
             Err(_) => {
                 count(&work.server.stats.auth_failed, 1);
@@ -385,21 +387,25 @@ impl Connection {
     /// While there are any, only the core's answers may go to the socket (see [`crate::post_office`]).
     fn reply(&mut self, frame: &[u8], after: After, work: &mut Work<'_>) {
         if self.order.pending() > 0 {
-            self.order.send_along();
-            let frame = work.outgoing.hold(frame);
-            work.outgoing.requests += 1;
-            work.outgoing.items.push(Item::Relay {
-                connection: self.id(),
-                frame,
-                close: after == After::Close,
-                received_ms: work.now_ms,
-            });
-            return;
+            return self.relay(frame, after, work);
         }
         self.outbox.extend_from_slice(frame);
         bump(&self.link.counts.sent, 1);
         if after == After::Close {
             self.close_when_sent();
         }
+    }
+
+    /// Sends a frame by way of the core, behind everything that is there; what is read meanwhile goes the same way.
+    fn relay(&mut self, frame: &[u8], after: After, work: &mut Work<'_>) {
+        self.order.send_along();
+        let frame = work.outgoing.hold(frame);
+        work.outgoing.requests += 1;
+        work.outgoing.items.push(Item::Relay {
+            connection: self.id(),
+            frame,
+            close: after == After::Close,
+            received_ms: work.now_ms,
+        });
     }
 }

@@ -1,8 +1,10 @@
 //! Which snapshot is loaded: the newest that is valid from its first byte to its last.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{SnapshotError, SnapshotSink, SnapshotSummary, read_snapshot};
+use super::{Problem, SnapshotError, SnapshotSink, SnapshotSummary, StreamError, read_snapshot};
 use crate::directory::SnapshotFile;
 use crate::disk::{Disk, DiskError};
 use crate::warning::Warning;
@@ -60,6 +62,12 @@ pub fn load_newest(
         count += 1;
         match read_snapshot(disk, &file, record_bytes_max, sink) {
             Ok(summary) => return Ok(Some(Loaded { file, summary, passed_over })),
+            // The file may be whole: an older one, or a refusal, would be the wrong answer to a disk that fails now.
+            Err(SnapshotError { path, error: StreamError { problem: Problem::Read(source), .. } })
+                if !is_about_content(&source) =>
+            {
+                return Err(DiskError { action: "read", path, source: Arc::new(source) }.into());
+            }
             Err(error) => {
                 sink.reset();
                 let reason = error.error.to_string();
@@ -72,4 +80,10 @@ pub fn load_newest(
         None => Ok(None),
         Some(newest) => Err(LoadError::AllInvalid { count, newest: Box::new(newest) }),
     }
+}
+
+/// Whether decompression failed rather than the disk.
+fn is_about_content(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }

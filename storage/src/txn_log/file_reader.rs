@@ -242,11 +242,27 @@ impl FileReader {
         Ok(Some(match SyncMark::find_last(&window[..count], from) {
             // A batch that was begun before this place is the last one: the damage is within it.
             Some(last) if last.batch_end > self.offset => last.batch_start <= self.offset,
-            // The last mark is lost with its batch. Only one batch is ever unsynced.
+            // The last mark is lost with its batch. Only one batch is ever unsynced, and what a crash left of it may
+            // still show the mark of the one before, which then proves that this place was durable.
+            _ if self.is_marked_durable(data_until)? => false,
             _ => {
                 data_until - self.offset <= (LOG_BATCH_BYTES_MAX + self.record_bytes_max + MARK_LENGTH) as u64
             }
         }))
+    }
+
+    /// Whether a mark behind this place says that a batch was begun later: then this place was durable.
+    fn is_marked_durable(&self, data_until: u64) -> Result<bool, DiskError> {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut from = self.offset;
+        while from <= data_until {
+            let count = read_full_at(&*self.file, &mut chunk, from).about("read", &self.path)?;
+            if SyncMark::find_any(&chunk[..count], from).any(|mark| mark.batch_start > self.offset) {
+                return Ok(true);
+            }
+            from += (CHUNK_BYTES - MARK_LENGTH) as u64;
+        }
+        Ok(false)
     }
 
     /// Where the last byte at or behind `from` stands that is not zero.

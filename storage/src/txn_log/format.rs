@@ -21,7 +21,7 @@ use protocol::log::{LOG_HEADER_LENGTH, LOG_MAGIC, RECORD_HEAD_LENGTH, file_heade
 const MARKED_DATABASE_ID: u64 = 0x464b_4d41_524b_5331;
 const MARK_MAGIC: [u8; 8] = *b"FKSYNC\0\x01";
 /// Bytes of a mark with the zeros in front.
-pub(super) const MARK_LENGTH: usize = RECORD_HEAD_LENGTH + 36;
+pub(crate) const MARK_LENGTH: usize = RECORD_HEAD_LENGTH + 36;
 
 /// The header of a file whose batches have marks.
 pub(super) fn marked_header() -> [u8; LOG_HEADER_LENGTH] {
@@ -94,6 +94,20 @@ impl SyncMark {
             batch_start: number(8),
             batch_end: number(16),
             last_zxid: Zxid::from_wire(number(24) as i64),
+        })
+    }
+
+    /// All marks in `window`, whose first byte stands at `offset` of the file, that stand where they say. The zeros in
+    /// front may be overwritten by the start of the next batch.
+    pub(super) fn find_any(window: &[u8], offset: u64) -> impl Iterator<Item = SyncMark> + '_ {
+        (0..=window.len().saturating_sub(MARK_LENGTH)).filter_map(move |at| {
+            let bytes = window.get(at..at + MARK_LENGTH)?;
+            if bytes[RECORD_HEAD_LENGTH..RECORD_HEAD_LENGTH + 8] != MARK_MAGIC {
+                return None;
+            }
+            let mut mark = [0; MARK_LENGTH];
+            mark[RECORD_HEAD_LENGTH..].copy_from_slice(&bytes[RECORD_HEAD_LENGTH..]);
+            SyncMark::read(&mark).filter(|mark| mark.batch_end == offset + at as u64)
         })
     }
 

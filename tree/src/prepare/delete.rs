@@ -41,7 +41,9 @@ impl Pending {
         if node.children > 0 {
             return Err(ErrorCode::NotEmpty);
         }
-        if node.is_ephemeral() {
+        // Somebody may have put another node in the place of the one that the reaper saw. Java refuses only ephemeral
+        // ones, and so deletes a persistent node that nobody asked to delete.
+        if !node.is_reapable() {
             return Err(ErrorCode::BadVersion);
         }
         let parent = self.changes.find(ctx, parent_path).ok_or(ErrorCode::NoNode)?;

@@ -38,6 +38,11 @@ impl NodeState {
         self.digest_prefix.map_or(0, |prefix| node_digest_with_prefix(prefix, &self.stat))
     }
 
+    /// Whether the node may end by itself when it has no children.
+    pub(super) fn is_reapable(&self) -> bool {
+        matches!(NodeKind::from_owner(self.stat.ephemeral_owner), NodeKind::Container | NodeKind::Ttl(_))
+    }
+
     pub(super) fn is_ephemeral(&self) -> bool {
         matches!(NodeKind::from_owner(self.stat.ephemeral_owner), NodeKind::Ephemeral(_))
     }
