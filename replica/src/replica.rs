@@ -88,6 +88,12 @@ impl Replica {
         }
     }
 
+    /// The log holds so many transactions behind the last snapshot, as recovery has found: they count towards the
+    /// next one, or a server that is started often would replay more each time.
+    pub fn set_log_length(&mut self, transactions: u64) {
+        self.snapshot.transactions = transactions;
+    }
+
     /// Takes in one event.
     ///
     /// Answers and effects come out through `outlet` when [`Input::Synced`] is stepped: after every batch of

@@ -46,6 +46,7 @@ impl Shell {
             session_timeout_min_ms: 2000,
             session_timeout_max_ms: 20_000,
             snapshot_transactions: 1_000_000,
+            snapshot_waits_for_growth: false,
             snapshot_bytes: 0,
             container_check_interval_ms: 1000,
             container_never_used_max_ms: 0,

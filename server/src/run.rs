@@ -142,7 +142,8 @@ impl Server {
         let rules = rules(&settings);
         let replica_settings = replica_settings(&settings, rules.clone());
         let shared = Arc::new(Shared::new(tree, rules, replica_settings.tick_ms));
-        let replica = Replica::new(Arc::clone(&shared), replica_settings, clock.now());
+        let mut replica = Replica::new(Arc::clone(&shared), replica_settings, clock.now());
+        replica.set_log_length(recovered.replayed);
         let context = Arc::new(context(settings, shared, clock, client_address));
         context.durable_zxid.store(last.to_wire(), Ordering::Relaxed);
         let folders = Arc::new(folders);
@@ -417,6 +418,7 @@ fn replica_settings(settings: &Settings, rules: Rules) -> ReplicaSettings {
         session_timeout_min_ms: i32::try_from(sessions.timeout_min_ms).unwrap_or(i32::MAX),
         session_timeout_max_ms: i32::try_from(sessions.timeout_max_ms).unwrap_or(i32::MAX),
         snapshot_transactions: u64::from(settings.storage.snapshot_after_transactions),
+        snapshot_waits_for_growth: settings.storage.snapshot_waits_for_growth,
         snapshot_bytes: settings.storage.snapshot_after_log_bytes.unwrap_or(0),
         container_check_interval_ms: u64::from(settings.tree.reaper_interval_ms),
         container_never_used_max_ms: settings

@@ -79,6 +79,7 @@ impl World {
                 session_timeout_min_ms: least,
                 session_timeout_max_ms: most,
                 snapshot_transactions: *random.pick(&[8, 20, 60, 100_000]),
+                snapshot_waits_for_growth: false,
                 snapshot_bytes: *random.pick(&[0, 20_000, 4 << 20]),
                 container_check_interval_ms: *random.pick(&[200, 2000, 60_000]),
                 container_never_used_max_ms: *random.pick(&[0, 1000]),

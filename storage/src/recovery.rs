@@ -156,7 +156,7 @@ pub fn recover(
     target: &mut dyn RecoveryTarget,
 ) -> Result<Recovered, RecoveryError> {
     let disk = folders.disk();
-    let durable_mark = DurableMark::load(Arc::clone(disk), folders.logs())?;
+    let mut durable_mark = DurableMark::load(Arc::clone(disk), folders.logs())?;
     let max = options.record_bytes_max;
     let mut warnings = Vec::new();
     if durable_mark.is_unreadable() {
@@ -176,6 +176,8 @@ pub fn recover(
         repair.carry_out(&**disk)?;
     }
     make_durable(folders, &doubtful)?;
+    // The batch that says so itself may have been the torn one that was cut.
+    durable_mark.note_durable(log.last)?;
     epoch_files.save(epochs)?;
     let snapshot_zxid = loaded.as_ref().map(|loaded| loaded.summary.zxid);
     if snapshot_zxid.is_some() {

@@ -27,7 +27,7 @@ impl Replica {
         while self.queue.ready(self.durable).is_some() || !self.outputs.is_empty() {
             let mut tree = shared.lock().write();
             self.complete_batch(now, &mut tree);
-            if self.snapshot.is_due(&self.settings) {
+            if self.snapshot.is_due(&self.settings, tree.node_count() as u64) {
                 self.snapshot.running = true;
                 self.snapshot.restart(&self.settings);
                 self.outputs.facts.push(Fact::SnapshotDue(Box::new(tree.begin_snapshot())));

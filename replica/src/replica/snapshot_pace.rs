@@ -41,9 +41,59 @@ impl SnapshotPace {
         limit / 2 + self.random % (limit / 2).max(1)
     }
 
-    pub(super) fn is_due(&self, settings: &ReplicaSettings) -> bool {
+    pub(super) fn is_due(&self, settings: &ReplicaSettings, nodes: u64) -> bool {
+        let growth = if settings.snapshot_waits_for_growth { nodes } else { 0 };
         !self.running
-            && (self.transactions > self.transactions_limit
+            && (self.transactions > self.transactions_limit.max(growth)
                 || (settings.snapshot_bytes > 0 && self.bytes > self.bytes_limit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ServerId;
+    use tree::Rules;
+
+    use super::*;
+
+    fn settings(snapshot_waits_for_growth: bool) -> ReplicaSettings {
+        ReplicaSettings {
+            server: ServerId::new(1),
+            tick_ms: 1000,
+            session_timeout_min_ms: 2000,
+            session_timeout_max_ms: 20_000,
+            snapshot_transactions: 100,
+            snapshot_waits_for_growth,
+            snapshot_bytes: 1000,
+            container_check_interval_ms: 1000,
+            container_never_used_max_ms: 0,
+            containers_per_minute: 10_000,
+            seed: 1,
+            rules: Rules::default(),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_comes_between_half_and_all_of_the_limit() {
+        let settings = settings(false);
+        let mut pace = SnapshotPace::new(&settings);
+        for _ in 0..50 {
+            pace.restart(&settings);
+            pace.transactions = 49;
+            assert!(!pace.is_due(&settings, 1_000_000));
+            pace.transactions = 101;
+            assert!(pace.is_due(&settings, 1_000_000));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_a_large_tree_waits_for_as_many_transactions_as_it_has_nodes_or_for_its_bytes() {
+        let settings = settings(true);
+        let mut pace = SnapshotPace::new(&settings);
+        pace.transactions = 5_000;
+        assert!(!pace.is_due(&settings, 5_000));
+        assert!(pace.is_due(&settings, 4_999));
+        pace.bytes = 1_001;
+        assert!(pace.is_due(&settings, 5_000));
     }
 }

@@ -118,6 +118,8 @@ pub struct StorageSettings {
     pub create_database: bool,
     /// Transactions between two snapshots, at most (`snapCount`, default 100000, at least 2).
     pub snapshot_after_transactions: u32,
+    /// Whether a snapshot also waits until as many transactions came as there are nodes: unless `snapCount` is set.
+    pub snapshot_waits_for_growth: bool,
     /// Log between two snapshots, at most (`snapSizeLimitInKb`, default 4 GiB); `None` for no such
     /// limit.
     pub snapshot_after_log_bytes: Option<u64>,
@@ -353,6 +355,7 @@ impl StorageSettings {
             create_directories: reader.flag("datadir.autocreate")?,
             create_database: reader.flag("db.autocreate")?,
             snapshot_after_transactions: small(reader.number_at_least("snapCount", 2)?),
+            snapshot_waits_for_growth: reader.given("snapCount").is_none(),
             snapshot_after_log_bytes: kib(reader.number("snapSizeLimitInKb", ANY)?),
             log_preallocation_bytes: kib(reader.number("preAllocSize", ANY)?),
             log_file_bytes_max: kib(reader.number("txnLogSizeLimitInKb", ANY)?),

@@ -124,6 +124,7 @@ fn defaults_are_those_of_java_but_for_retention_and_ttl() {
         create_directories: true,
         create_database: true,
         snapshot_after_transactions: 100_000,
+        snapshot_waits_for_growth: true,
         snapshot_after_log_bytes: Some(4 << 30),
         log_preallocation_bytes: Some(64 << 20),
         log_file_bytes_max: None,
@@ -488,6 +489,7 @@ fn numbers_mean_what_they_mean_in_java() {
     assert_eq!(settings.storage.log_preallocation_bytes, Some(10 * 1024), "Long.parseLong");
     assert_eq!(settings.storage.log_file_bytes_max, Some(16 * 1024), "Long.decode");
     assert_eq!(settings.storage.snapshot_after_transactions, 8, "Integer.decode");
+    assert!(!settings.storage.snapshot_waits_for_growth);
     assert_eq!(settings.sessions.timeout_min_ms, 0);
     assert_eq!(settings.client_port.listen_backlog, 50);
     assert_eq!(settings.storage.retention.unwrap().interval_ms, 1_800_000);

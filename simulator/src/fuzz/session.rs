@@ -66,6 +66,7 @@ impl Harness {
             session_timeout_min_ms: 1000,
             session_timeout_max_ms: 10_000,
             snapshot_transactions: 100_000,
+            snapshot_waits_for_growth: false,
             snapshot_bytes: 0,
             container_check_interval_ms: 1000,
             container_never_used_max_ms: 1000,

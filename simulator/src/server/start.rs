@@ -137,7 +137,8 @@ impl Server {
         let log = TxnLog::open(shared_disk, folders.logs(), last, options.log.clone());
         let rules = options.replica.rules.clone();
         let shared = Arc::new(Shared::new(tree, rules, options.replica.tick_ms));
-        let replica = Replica::new(Arc::clone(&shared), options.replica.clone(), now);
+        let mut replica = Replica::new(Arc::clone(&shared), options.replica.clone(), now);
+        replica.set_log_length(recovered.replayed);
         let mut office = Office::new(trace.clone());
         office.lose_every = if options.bug == Some(Bug::LoseMail) { 20 } else { 0 };
         Ok(Server {
