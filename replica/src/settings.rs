@@ -16,8 +16,8 @@ pub struct ReplicaSettings {
     pub session_timeout_max_ms: i32,
     /// Between half and all of so many transactions, a snapshot is taken.
     pub snapshot_transactions: u64,
-    /// Whether a snapshot also waits until as many transactions came as there are nodes: writing a large tree again
-    /// and again for a few changes would cost more than all the changes.
+    /// Whether a snapshot also waits until half as many transactions came as there are nodes: writing a large tree
+    /// again and again for a few changes would cost more than all the changes.
     pub snapshot_waits_for_growth: bool,
     /// Between half and all of so many bytes of transactions, a snapshot is taken; 0 for no such limit.
     pub snapshot_bytes: u64,

@@ -42,7 +42,7 @@ impl SnapshotPace {
     }
 
     pub(super) fn is_due(&self, settings: &ReplicaSettings, nodes: u64) -> bool {
-        let growth = if settings.snapshot_waits_for_growth { nodes } else { 0 };
+        let growth = if settings.snapshot_waits_for_growth { nodes / 2 } else { 0 };
         !self.running
             && (self.transactions > self.transactions_limit.max(growth)
                 || (settings.snapshot_bytes > 0 && self.bytes > self.bytes_limit))
@@ -87,13 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_of_a_large_tree_waits_for_as_many_transactions_as_it_has_nodes_or_for_its_bytes() {
+    fn a_snapshot_of_a_large_tree_waits_for_half_as_many_transactions_as_it_has_nodes_or_for_its_bytes() {
         let settings = settings(true);
         let mut pace = SnapshotPace::new(&settings);
         pace.transactions = 5_000;
-        assert!(!pace.is_due(&settings, 5_000));
-        assert!(pace.is_due(&settings, 4_999));
+        assert!(!pace.is_due(&settings, 10_000));
+        assert!(pace.is_due(&settings, 9_999));
         pace.bytes = 1_001;
-        assert!(pace.is_due(&settings, 5_000));
+        assert!(pace.is_due(&settings, 10_000));
     }
 }

@@ -118,7 +118,7 @@ pub struct StorageSettings {
     pub create_database: bool,
     /// Transactions between two snapshots, at most (`snapCount`, default 100000, at least 2).
     pub snapshot_after_transactions: u32,
-    /// Whether a snapshot also waits until as many transactions came as there are nodes: unless `snapCount` is set.
+    /// Whether a snapshot also waits until half as many transactions came as there are nodes: unless `snapCount` is set.
     pub snapshot_waits_for_growth: bool,
     /// Log between two snapshots, at most (`snapSizeLimitInKb`, default 4 GiB); `None` for no such
     /// limit.

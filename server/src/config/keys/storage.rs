@@ -6,7 +6,7 @@ use super::{keys, not_built};
 
 keys! { Storage:
     "snapCount", Prefixed, Int, "100000", "transactions",
-        "Transactions between two snapshots, varied by chance between half of it and all of it; at least 2. When it is not set, a snapshot also waits until as many transactions came as there are nodes, unlike in Java."
+        "Transactions between two snapshots, varied by chance between half of it and all of it; at least 2. When it is not set, a snapshot also waits until half as many transactions came as there are nodes, unlike in Java."
         => Built;
     "snapSizeLimitInKb", Prefixed, Long, "4194304", "KiB",
         "Log between two snapshots, varied likewise; 0 or less: no such limit."
