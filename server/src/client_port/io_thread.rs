@@ -64,6 +64,8 @@ pub struct IoThread {
     spare_buffers: Vec<Vec<u8>>,
     next_thread: usize,
     next_sweep_ms: u64,
+    /// The monotonic clock as of the start of this turn: good enough for all that is counted in milliseconds.
+    now_ms: u64,
 }
 
 #[derive(Default)]
@@ -81,6 +83,7 @@ impl IoThread {
         mailboxes: Vec<Arc<Mailbox>>,
         server: Arc<ServerContext>,
     ) -> std::io::Result<IoThread> {
+        let server_now_ms = server.clock.monotonic_ms();
         let mut thread = IoThread {
             index,
             threads: mailboxes.len(),
@@ -99,6 +102,7 @@ impl IoThread {
             spare_buffers: Vec::new(),
             next_thread: 0,
             next_sweep_ms: 0,
+            now_ms: server_now_ms,
         };
         if let Some(listener) = &mut thread.listener {
             thread.poll.registry().register(listener, LISTENER, Interest::READABLE)?;
@@ -122,9 +126,9 @@ impl IoThread {
 
     fn turn(&mut self, events: &Events) {
         self.mailboxes[self.index].hush();
-        let now_ms = self.server.clock.monotonic_ms();
+        self.now_ms = self.server.clock.monotonic_ms();
         for place in std::mem::take(&mut self.ready) {
-            self.serve(place, now_ms);
+            self.serve(place);
         }
         for event in events {
             // The core may begin: what was answered here of these connections is sent already.
@@ -134,16 +138,16 @@ impl IoThread {
             match event.token() {
                 BELL => {}
                 LISTENER => self.accept(),
-                Token(place) => self.on_event(place, event, now_ms),
+                Token(place) => self.on_event(place, event),
             }
         }
         self.take_mail();
         self.adopt_sockets();
         self.flush_dirty();
         self.server.intake.hand_over(&mut self.outgoing);
-        if now_ms >= self.next_sweep_ms {
-            self.next_sweep_ms = now_ms + SWEEP_INTERVAL_MS;
-            self.sweep(now_ms);
+        if self.now_ms >= self.next_sweep_ms {
+            self.next_sweep_ms = self.now_ms + SWEEP_INTERVAL_MS;
+            self.sweep();
         }
         // A connection may have paused after the mail that would have woken it: look once more before sleeping.
         if self.take_mail() {
@@ -153,11 +157,11 @@ impl IoThread {
         }
     }
 
-    fn on_event(&mut self, place: usize, event: &Event, now_ms: u64) {
+    fn on_event(&mut self, place: usize, event: &Event) {
         let Some(connection) = self.connection(place) else { return };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             connection.readable = true;
-            self.serve(place, now_ms);
+            self.serve(place);
         }
         if event.is_writable() && self.connection(place).is_some_and(|connection| connection.unsent() > 0) {
             self.flush(place);
@@ -165,7 +169,7 @@ impl IoThread {
     }
 
     /// Reads one chunk, handles it, and sends the answers.
-    fn serve(&mut self, place: usize, now_ms: u64) {
+    fn serve(&mut self, place: usize) {
         let server = Arc::clone(&self.server);
         let Some(connection) = self.connection(place) else { return };
         if connection.must_pause(&server) {
@@ -199,7 +203,7 @@ impl IoThread {
         } else {
             return;
         }
-        self.handle(place, fresh, now_ms, &server);
+        self.handle(place, fresh, &server);
         self.flush(place);
     }
 
@@ -209,7 +213,7 @@ impl IoThread {
         }
     }
 
-    fn handle(&mut self, place: usize, fresh: usize, now_ms: u64, server: &ServerContext) {
+    fn handle(&mut self, place: usize, fresh: usize, server: &ServerContext) {
         let tree = server.shared.tree();
         self.take_mail();
         let Some(mut connection) = self.places[place].connection.take() else { return };
@@ -219,7 +223,7 @@ impl IoThread {
         let source = Source { tree: &tree, watches: &server.shared.watches, rules: &server.shared.rules };
         let sent_before = connection.link.counts.sent.load(Ordering::Relaxed);
         let received_before = connection.link.counts.received.load(Ordering::Relaxed);
-        let mut work = Work { source, server, outgoing: &mut self.outgoing, now_ms };
+        let mut work = Work { source, server, outgoing: &mut self.outgoing, now_ms: self.now_ms };
         connection.take_input(&self.read_buffer[..fresh], &mut work);
         drop(tree);
         let counts = &connection.link.counts;
@@ -242,9 +246,8 @@ impl IoThread {
         let mut mail = std::mem::take(&mut self.mail);
         let any = self.mailboxes[self.index].take(&mut mail);
         if any {
-            let now_ms = self.server.clock.monotonic_ms();
             for delivery in mail.deliveries.drain(..) {
-                self.take_delivery(delivery, &mail.bytes, now_ms);
+                self.take_delivery(delivery, &mail.bytes);
             }
             self.arrivals.append(&mut mail.sockets);
             mail.clear();
@@ -253,7 +256,7 @@ impl IoThread {
         any
     }
 
-    fn take_delivery(&mut self, delivery: Delivery, bytes: &[u8], now_ms: u64) {
+    fn take_delivery(&mut self, delivery: Delivery, bytes: &[u8]) {
         let id = delivery.connection();
         let place = id.place() as usize / self.threads;
         let server = Arc::clone(&self.server);
@@ -280,7 +283,7 @@ impl IoThread {
                     let completed = u64::from(completed);
                     let applied = server.shared.status.applied();
                     counts.last_zxid.store(applied.to_wire(), Ordering::Relaxed);
-                    counts.last_response_ms.store(now_ms, Ordering::Relaxed);
+                    counts.last_response_ms.store(self.now_ms, Ordering::Relaxed);
                     counts.last_latency_ms.store(latency_max_ms, Ordering::Relaxed);
                     counts.latency.add(completed, latency_sum_ms, latency_max_ms);
                     server.stats.latency.add(completed, latency_sum_ms, latency_max_ms);
@@ -330,7 +333,7 @@ impl IoThread {
                 Ok(bytes) => {
                     connection.outbox_sent += bytes;
                     count(&server.stats.bytes_sent, bytes as u64);
-                    link.counts.last_activity_ms.store(server.clock.monotonic_ms(), Ordering::Relaxed);
+                    link.counts.last_activity_ms.store(self.now_ms, Ordering::Relaxed);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -460,7 +463,8 @@ impl IoThread {
     }
 
     /// Closes connections that have been silent for longer than their timeout allows.
-    fn sweep(&mut self, now_ms: u64) {
+    fn sweep(&mut self) {
+        let now_ms = self.now_ms;
         for place in 0..self.places.len() {
             let Some(connection) = self.connection(place) else { continue };
             let counts = &connection.link.counts;
