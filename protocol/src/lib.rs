@@ -13,6 +13,7 @@ pub mod ids;
 pub mod jute;
 pub mod log;
 pub mod path;
+pub mod peer;
 pub mod snapshot;
 pub mod stat;
 pub mod txn;
