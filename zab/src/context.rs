@@ -1,0 +1,58 @@
+//! What both roles work with.
+
+use protocol::{Epoch, Zxid};
+
+use crate::action::Action;
+use crate::breakage::Breakage;
+use crate::history::History;
+use crate::quorum::Electorate;
+use crate::settings::PeerSettings;
+
+/// The two durable numbers (`acceptedEpoch`, `currentEpoch`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Epochs {
+    /// The highest epoch that this server has promised itself to.
+    pub accepted: Epoch,
+    /// The epoch of the last leader whose history this server has taken over completely.
+    pub current: Epoch,
+}
+
+/// One step's view of the peer.
+pub(crate) struct Context<'a> {
+    pub now_ms: u64,
+    pub settings: &'a PeerSettings,
+    pub breakage: Option<Breakage>,
+    pub electorate: &'a Electorate,
+    pub membership_version: i64,
+    pub membership_text: &'a str,
+    pub history: &'a mut History,
+    pub epochs: &'a mut Epochs,
+    /// Everything up to here is on stable storage.
+    pub durable: Zxid,
+    pub out: &'a mut Vec<Action>,
+}
+
+impl Context<'_> {
+    /// Whether this mistake is to be made.
+    pub fn makes(&self, breakage: Breakage) -> bool {
+        self.breakage == Some(breakage)
+    }
+
+    pub fn store_accepted(&mut self, epoch: Epoch) {
+        assert!(epoch > self.epochs.accepted, "an accepted epoch only grows");
+        self.epochs.accepted = epoch;
+        self.out.push(Action::StoreAcceptedEpoch(epoch));
+    }
+
+    pub fn store_current(&mut self, epoch: Epoch) {
+        assert!(epoch <= self.epochs.accepted, "epoch {epoch} was never accepted");
+        if epoch != self.epochs.current {
+            self.epochs.current = epoch;
+            self.out.push(Action::StoreCurrentEpoch(epoch));
+        }
+    }
+}
+
+/// Why a role ends: the peer looks for a leader again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct GiveUp(pub &'static str);

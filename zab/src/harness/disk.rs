@@ -1,0 +1,49 @@
+//! What survives a crash.
+
+use protocol::Zxid;
+
+use crate::context::Epochs;
+use crate::history::Entry;
+
+/// The two epoch files, and the whole history as its log: a snapshot in this world is the log up to some place.
+#[derive(Clone, Hash, Default)]
+pub(crate) struct Disk {
+    pub(crate) epochs: Epochs,
+    pub(crate) log: Vec<Entry>,
+    /// How many entries are on stable storage.
+    pub(crate) synced: usize,
+}
+
+impl Disk {
+    pub(crate) fn last(&self) -> Zxid {
+        self.log.last().map_or(Zxid::ZERO, |entry| entry.zxid)
+    }
+
+    pub(super) fn truncate(&mut self, to: Zxid) {
+        self.log.retain(|entry| entry.zxid <= to);
+        self.synced = self.log.len();
+    }
+
+    pub(super) fn install(&mut self, entries: Vec<Entry>) {
+        self.synced = entries.len();
+        self.log = entries;
+    }
+
+    pub(super) fn sync(&mut self, up_to: Option<Zxid>) -> Zxid {
+        let end = up_to.unwrap_or(self.last());
+        self.synced = self.synced.max(self.log.partition_point(|entry| entry.zxid <= end));
+        self.log[..self.synced].last().map_or(Zxid::ZERO, |entry| entry.zxid)
+    }
+
+    pub(super) fn crash(&mut self, keeps_unsynced: bool) {
+        if !keeps_unsynced {
+            self.log.truncate(self.synced);
+        }
+        self.synced = self.log.len();
+    }
+
+    /// Everything up to `zxid`.
+    pub(super) fn up_to(&self, zxid: Zxid) -> Vec<Entry> {
+        self.log[..self.log.partition_point(|entry| entry.zxid <= zxid)].to_vec()
+    }
+}

@@ -1,0 +1,117 @@
+//! Proposing and committing (`Leader.propose`, `processAck`, `tryToCommit`).
+
+use bytes::Bytes;
+use protocol::peer::{FromLeader, LearnerKind};
+use protocol::{ServerId, Zxid};
+
+use super::Leading;
+use crate::action::Action;
+use crate::breakage::Breakage;
+use crate::context::Context;
+use crate::quorum::VoterSet;
+
+/// A transaction that waits for a quorum.
+#[derive(Clone, Copy, Hash, Debug)]
+pub(super) struct Proposal {
+    pub zxid: Zxid,
+    acks: VoterSet,
+}
+
+impl Proposal {
+    pub fn take_back_ack(&mut self, context: &Context<'_>, server: ServerId) {
+        context.electorate.remove(&mut self.acks, server);
+    }
+}
+
+impl Leading {
+    /// The zxid of the next transaction; `None` when the epoch's are used up and another epoch must begin.
+    pub fn next_zxid(&self) -> Option<Zxid> {
+        self.last_proposed.next()
+    }
+
+    /// Transactions proposed and not committed.
+    pub fn outstanding(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Gives the transaction to all followers. Whoever calls this appends it to this server's log.
+    pub fn propose(&mut self, context: &mut Context<'_>, zxid: Zxid, envelope: Bytes) {
+        assert_eq!(Some(zxid), self.next_zxid(), "proposals have no holes");
+        self.last_proposed = zxid;
+        self.pending.push_back(Proposal { zxid, acks: VoterSet::default() });
+        for (&link, learner) in &mut self.learners {
+            if learner.is_forwarded_to() && learner.kind == LearnerKind::Follower {
+                learner.await_ack(zxid, context.now_ms);
+                let message = FromLeader::Proposal { zxid, envelope: envelope.clone() };
+                context.out.push(Action::ToLearner { link, message });
+            }
+        }
+        context.history.append(zxid, envelope);
+    }
+
+    /// This server's own log has reached stable storage.
+    pub(super) fn acknowledge_own(&mut self, context: &mut Context<'_>) {
+        let durable = context.durable.min(self.last_proposed);
+        while self.own_ack < durable {
+            let after = self.own_ack.max(Zxid::new(self.epoch, 0));
+            let Some(next) = after.next().filter(|&next| next <= durable) else { break };
+            self.own_ack = next;
+            self.count_ack(context, context.settings.me, next);
+        }
+        self.commit_decided(context);
+    }
+
+    /// An acknowledgement is for one transaction, not for those before it.
+    pub(super) fn count_ack(&mut self, context: &Context<'_>, server: ServerId, zxid: Zxid) {
+        let Some(oldest) = self.pending.front() else { return };
+        if zxid < oldest.zxid || zxid.epoch() != oldest.zxid.epoch() {
+            return;
+        }
+        let place = (zxid.counter() - oldest.zxid.counter()) as usize;
+        if let Some(proposal) = self.pending.get_mut(place) {
+            context.electorate.insert(&mut proposal.acks, server);
+        }
+    }
+
+    /// Commits, in order, whatever a quorum has.
+    pub(super) fn commit_decided(&mut self, context: &mut Context<'_>) {
+        while self.commit_some(context) {}
+    }
+
+    /// Commits what is decided up to the next place where a Java learner must hear something in between. Whether there
+    /// was anything.
+    fn commit_some(&mut self, context: &mut Context<'_>) -> bool {
+        let stop = self.next_prompt();
+        let mut count = 0;
+        let mut up_to = Zxid::ZERO;
+        while let Some(oldest) = self.pending.front()
+            && (context.electorate.decides(oldest.acks)
+                || !oldest.acks.is_empty() && context.makes(Breakage::CommitWithoutQuorum))
+        {
+            up_to = oldest.zxid;
+            self.pending.pop_front();
+            count += 1;
+            if Some(up_to) == stop {
+                break;
+            }
+        }
+        if count == 0 {
+            return false;
+        }
+        for (&link, learner) in self.learners.iter().filter(|(_, learner)| learner.is_forwarded_to()) {
+            for entry in context.history.uncommitted().take(count) {
+                let zxid = entry.zxid;
+                let message = match learner.kind {
+                    LearnerKind::Follower => FromLeader::Commit { zxid },
+                    LearnerKind::Observer => FromLeader::Inform { zxid, envelope: entry.envelope.clone() },
+                };
+                context.out.push(Action::ToLearner { link, message });
+            }
+        }
+        context.history.commit(up_to);
+        context.out.push(Action::Committed { up_to });
+        self.release_prompt(context);
+        self.release_barriers(context);
+        true
+    }
+}

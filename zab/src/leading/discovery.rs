@@ -1,0 +1,89 @@
+//! Which epoch begins, and whether a quorum promises itself to it (`Leader.getEpochToPropose`, `waitForEpochAck`).
+
+use protocol::peer::FromLeader;
+use protocol::{Epoch, Zxid};
+
+use super::{Leading, Phase, Stage};
+use crate::action::Action;
+use crate::breakage::Breakage;
+use crate::context::{Context, GiveUp};
+use crate::link::LinkId;
+
+impl Leading {
+    /// A learner says which epoch it has accepted.
+    pub(super) fn on_info(
+        &mut self,
+        context: &mut Context<'_>,
+        link: LinkId,
+        accepted: Epoch,
+    ) -> Result<(), GiveUp> {
+        if self.phase != Phase::Discovery {
+            let voter = self.learners[&link].voter();
+            if accepted > self.epoch && voter.is_some_and(|server| context.electorate.is_committed_voter(server)) {
+                // It has promised itself to a candidate that came to nothing, and may not follow an earlier epoch: with a
+                // few like it the ensemble would be one crash from a standstill. The next epoch is later than both.
+                return Err(GiveUp("a voter has accepted a later epoch"));
+            }
+            // Too late to be heard: it gets the epoch as it is.
+            self.propose_epoch_to(context, link);
+            return Ok(());
+        }
+        let Some(server) = self.learners[&link].voter() else { return Ok(()) };
+        // Only voters decide the epoch, but whoever is no voter must not have accepted a higher one either.
+        self.epoch = self.epoch.max(accepted);
+        if context.electorate.is_committed_voter(server) {
+            context.electorate.insert(&mut self.contacts, server);
+        }
+        self.advance(context)
+    }
+
+    /// The new epoch is higher than any that a quorum has accepted.
+    pub(super) fn propose_epoch(&mut self, context: &mut Context<'_>) -> Result<(), GiveUp> {
+        let next = self.epoch.get().checked_add(1).filter(|&next| next <= i32::MAX as u32);
+        self.epoch = Epoch::new(next.ok_or(GiveUp("there are no epochs left"))?);
+        self.phase = Phase::Promise;
+        context.store_accepted(self.epoch);
+        context.electorate.insert(&mut self.promised, context.settings.me);
+        for link in self.links(|learner| learner.stage == Stage::Introduced) {
+            self.propose_epoch_to(context, link);
+        }
+        Ok(())
+    }
+
+    fn propose_epoch_to(&mut self, context: &mut Context<'_>, link: LinkId) {
+        if let Some(learner) = self.learners.get_mut(&link) {
+            learner.stage = Stage::Promising;
+            let message = FromLeader::LeaderInfo { epoch: self.epoch };
+            context.out.push(Action::ToLearner { link, message });
+        }
+    }
+
+    /// A learner has accepted the epoch, and says how far its history goes.
+    pub(super) fn on_ack_epoch(
+        &mut self,
+        context: &mut Context<'_>,
+        link: LinkId,
+        last_zxid: Zxid,
+        current: Option<Epoch>,
+    ) -> Result<(), GiveUp> {
+        let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
+        learner.stage = Stage::Promised;
+        learner.last_zxid = last_zxid;
+        if self.phase > Phase::Promise {
+            self.synchronize(context, link);
+            return Ok(());
+        }
+        // No epoch: it had accepted this one before and does not count.
+        let counted = current.or(context.makes(Breakage::CountSecondPromise).then(Epoch::default));
+        let Some(current) = counted else { return Ok(()) };
+        let knows_more = (current, last_zxid) > (context.epochs.current, self.inherited);
+        if knows_more && !context.makes(Breakage::LeadBehind) {
+            return self.turn_away(context, link, "it knows more than the leader");
+        }
+        let voter = learner.voter().filter(|&server| context.electorate.is_committed_voter(server));
+        if let Some(server) = voter {
+            context.electorate.insert(&mut self.promised, server);
+        }
+        self.advance(context)
+    }
+}

@@ -1,0 +1,85 @@
+//! What the leader knows of a learner.
+
+use std::collections::VecDeque;
+
+use protocol::peer::LearnerKind;
+use protocol::{ServerId, Zxid};
+
+/// How far a learner has come. Later stages are greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) enum Stage {
+    /// It has not said who it is.
+    Connected,
+    /// It has, and waits for the new epoch.
+    Introduced,
+    /// The epoch was proposed to it.
+    Promising,
+    /// It has accepted the epoch.
+    Promised,
+    /// It was sent what it misses, and hears of everything from now on.
+    Synchronizing,
+    /// It has that on stable storage.
+    Synchronized,
+    /// It was told to serve.
+    Active,
+}
+
+/// One learner.
+#[derive(Clone, Hash, Debug)]
+pub(super) struct Learner {
+    pub server: Option<ServerId>,
+    pub kind: LearnerKind,
+    pub stage: Stage,
+    /// Whether answers to sync may come behind commits of later requests.
+    pub late_syncs: bool,
+    /// Whether it was sent a whole tree.
+    pub takes_tree: bool,
+    /// When it last said something.
+    pub heard_ms: u64,
+    /// The end of its log when it accepted the epoch.
+    pub last_zxid: Zxid,
+    /// A proposal that it is to acknowledge, whether that is still needed or not, and since when.
+    pub awaited: Option<(Zxid, u64)>,
+    /// The pings under way, oldest first: which of them confirm leadership for a barrier, and for which round.
+    pub pings: VecDeque<Option<u64>>,
+}
+
+impl Learner {
+    pub fn new(now_ms: u64) -> Learner {
+        Learner {
+            server: None,
+            kind: LearnerKind::Follower,
+            stage: Stage::Connected,
+            late_syncs: false,
+            takes_tree: false,
+            heard_ms: now_ms,
+            last_zxid: Zxid::ZERO,
+            awaited: None,
+            pings: VecDeque::new(),
+        }
+    }
+
+    /// Who votes by this learner's acknowledgements; the electorate decides whether that has weight.
+    pub fn voter(&self) -> Option<ServerId> {
+        self.server.filter(|_| self.kind == LearnerKind::Follower)
+    }
+
+    /// Whether it hears of proposals and commits.
+    pub fn is_forwarded_to(&self) -> bool {
+        self.stage >= Stage::Synchronizing
+    }
+
+    /// A proposal goes to it; what it is sent before it is in sync it may have by a snapshot, and not acknowledge.
+    pub fn await_ack(&mut self, zxid: Zxid, now_ms: u64) {
+        if self.stage >= Stage::Synchronized {
+            self.awaited.get_or_insert((zxid, now_ms));
+        }
+    }
+
+    /// It has acknowledged a proposal, and everything before it.
+    pub fn on_ack(&mut self, zxid: Zxid, last_proposed: Zxid, now_ms: u64) {
+        if self.awaited.is_some_and(|(awaited, _)| awaited <= zxid) {
+            self.awaited = (zxid < last_proposed).then_some((last_proposed, now_ms));
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Agreement: election, discovery, synchronization, broadcast and membership, as a pure machine.
+//!
+//! Events go in, actions come out; there is no socket, file, clock, thread or random number here, and transactions are
+//! opaque bytes. Whoever drives a peer carries out its actions in their order.
+//!
+//! Start with [`Peer`]; the roles are in [`election`], `leading` and `learning`.
+
+pub mod action;
+#[doc(hidden)]
+pub mod breakage;
+mod context;
+pub mod election;
+#[cfg(test)]
+mod explore;
+#[cfg(test)]
+mod harness;
+pub mod history;
+pub mod invariants;
+mod leading;
+mod learning;
+pub mod link;
+pub mod peer;
+pub mod quorum;
+#[cfg(test)]
+mod scenario;
+pub mod settings;
+pub mod synchronization;
+
+pub use action::{Action, Role};
+pub use context::Epochs;
+pub use leading::LearnerCounts;
+pub use link::LinkId;
+pub use peer::Peer;
+pub use settings::PeerSettings;

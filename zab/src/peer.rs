@@ -1,0 +1,619 @@
+//! One server of an ensemble: looking for a leader, leading, or learning from one (`QuorumPeer`).
+
+use bytes::Bytes;
+use protocol::peer::{
+    FromLeader, FromLearner, LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote,
+};
+use protocol::{ServerId, SessionId, Zxid};
+
+use crate::action::{Action, Role};
+use crate::breakage::Breakage;
+use crate::context::{Context, Epochs, GiveUp};
+use crate::election::{Election, ElectionAction, ElectionSettings, Standing};
+use crate::history::History;
+use crate::leading::{Leading, LearnerCounts, Waiting};
+use crate::learning::Learning;
+use crate::link::LinkId;
+use crate::quorum::{Electorate, QuorumError};
+use crate::settings::PeerSettings;
+
+/// Learners that connected before this server knew whether it leads. More are turned away.
+const EARLY_LEARNERS_MAX: usize = 1_000;
+
+/// Attempts to join a leader that may fail before a learner pauses, and how often the pause grows.
+const JOINS_WITHOUT_PAUSE: u32 = 2;
+const JOIN_PAUSE_STEPS_MAX: u64 = 20;
+
+/// Links that this server dials have this bit; links that others dial do not.
+const DIALED: u64 = 1 << 63;
+
+/// The state machine of agreement for one server. See the crate's documentation.
+///
+/// Methods named `on_...` take in events. Every one of them appends what is to be done to `out`; see [`Action`] for how
+/// to carry it out.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    settings: PeerSettings,
+    breakage: Option<Breakage>,
+    membership: Membership,
+    membership_text: String,
+    electorate: Electorate,
+    election: Option<Election>,
+    state: State,
+    epochs: Epochs,
+    history: History,
+    durable: Zxid,
+    links_dialed: u64,
+    early: Vec<Early>,
+    /// Attempts in a row to learn from a leader that ended before this server served anybody.
+    failed_joins: u32,
+}
+
+#[derive(Clone, Hash, Debug)]
+enum State {
+    Looking,
+    Leading(Leading),
+    Learning(Learning),
+}
+
+/// A learner whose leader this server may become.
+#[derive(Clone, Debug)]
+struct Early {
+    link: LinkId,
+    info: Option<FromLearner>,
+}
+
+impl Peer {
+    /// A member of an ensemble, as recovery has found it: everything up to `last` is in its log. Nothing happens before
+    /// [`Peer::start`].
+    ///
+    /// # Errors
+    /// A membership with more voters than can be counted.
+    pub fn member(
+        settings: PeerSettings,
+        membership: Membership,
+        epochs: Epochs,
+        last: Zxid,
+    ) -> Result<Peer, QuorumError> {
+        let electorate = Electorate::new(&membership, None)?;
+        let membership_text = membership.to_string();
+        let election_settings = ElectionSettings {
+            me: settings.me,
+            finalize_wait_ms: settings.finalize_wait_ms,
+            notification_interval_min_ms: settings.notification_interval_min_ms,
+            notification_interval_max_ms: settings.notification_interval_max_ms,
+        };
+        let election = Election::new(election_settings, electorate.clone(), membership_text.clone());
+        Ok(Peer {
+            history: History::new(last, settings.history_entries_max, settings.history_bytes_max),
+            settings,
+            breakage: None,
+            membership,
+            membership_text,
+            electorate,
+            election: Some(election),
+            state: State::Looking,
+            epochs,
+            durable: last,
+            links_dialed: 0,
+            early: Vec::new(),
+            failed_joins: 0,
+        })
+    }
+
+    /// A server that is no member of any ensemble: it leads itself, in the epoch that it finds in its log, as Java's
+    /// standalone server does.
+    pub fn alone(now_ms: u64, me: ServerId, last: Zxid) -> Peer {
+        let settings = PeerSettings::alone(me);
+        let membership = alone(settings.me);
+        let electorate = Electorate::new(&membership, None).expect("one voter can be counted");
+        Peer {
+            history: History::new(last, 0, 0),
+            settings,
+            breakage: None,
+            membership,
+            membership_text: String::new(),
+            electorate,
+            election: None,
+            state: State::Leading(Leading::alone(now_ms, last)),
+            epochs: Epochs::default(),
+            durable: last,
+            links_dialed: 0,
+            early: Vec::new(),
+            failed_joins: 0,
+        }
+    }
+
+    /// The end of the log as it was before the server stopped: committed transactions in order, the last one being the
+    /// last in the log. Learners that were away for as long as this server can be brought in sync from memory.
+    pub fn preload(&mut self, entries: impl IntoIterator<Item = (Zxid, Bytes)>) {
+        self.history.preload(entries);
+    }
+
+    /// From now on this mistake is made, for proofs that it is noticed.
+    #[doc(hidden)]
+    pub fn misbehave(&mut self, breakage: Breakage) {
+        self.breakage = Some(breakage);
+    }
+
+    /// Begins to look for a leader.
+    pub fn start(&mut self, now_ms: u64, out: &mut Vec<Action>) {
+        if self.election.is_some() {
+            self.look(now_ms, "started", out);
+        }
+    }
+
+    /// A notification has come.
+    pub fn on_notification(
+        &mut self,
+        now_ms: u64,
+        from: ServerId,
+        notification: Notification,
+        out: &mut Vec<Action>,
+    ) {
+        self.elect(now_ms, out, |election, actions| {
+            election.on_notification(now_ms, from, notification, actions);
+        });
+    }
+
+    /// A connection between election ports stands.
+    pub fn on_peer_connected(&mut self, now_ms: u64, peer: ServerId, out: &mut Vec<Action>) {
+        self.elect(now_ms, out, |election, actions| election.on_connected(peer, actions));
+    }
+
+    /// A connection between election ports is gone.
+    pub fn on_peer_disconnected(&mut self, now_ms: u64, peer: ServerId, out: &mut Vec<Action>) {
+        self.elect(now_ms, out, |election, actions| election.on_disconnected(peer, actions));
+    }
+
+    /// Somebody has connected to the quorum port.
+    pub fn on_learner_connected(&mut self, now_ms: u64, link: LinkId, out: &mut Vec<Action>) {
+        match &self.state {
+            State::Leading(_) => self.lead(now_ms, out, |leading, context| {
+                leading.on_connected(context, link);
+                Ok(())
+            }),
+            // It may have heard of this server's election before this server itself has.
+            State::Looking if self.early.len() < EARLY_LEARNERS_MAX => {
+                self.early.push(Early { link, info: None });
+            }
+            _ => out.push(Action::Close { link, why: "this server does not lead" }),
+        }
+    }
+
+    /// A learner has said something.
+    pub fn on_learner_message(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        message: FromLearner,
+        out: &mut Vec<Action>,
+    ) {
+        match &self.state {
+            State::Leading(_) => {
+                self.lead(now_ms, out, |leading, context| leading.on_message(context, link, message));
+            }
+            State::Looking => {
+                let Some(place) = self.early.iter().position(|early| early.link == link) else { return };
+                if self.early[place].info.replace(message).is_some() {
+                    self.early.swap_remove(place);
+                    out.push(Action::Close { link, why: "it does not wait for an answer" });
+                }
+            }
+            State::Learning(_) => {}
+        }
+    }
+
+    /// The connection that [`Action::ConnectLeader`] asked for stands.
+    pub fn on_leader_connected(&mut self, now_ms: u64, link: LinkId, out: &mut Vec<Action>) {
+        self.learn(now_ms, link, out, |learning, context| {
+            learning.on_connected(context);
+            Ok(())
+        });
+    }
+
+    /// The leader has said something.
+    pub fn on_leader_message(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        message: FromLeader,
+        out: &mut Vec<Action>,
+    ) {
+        self.learn(now_ms, link, out, |learning, context| learning.on_message(context, message));
+    }
+
+    /// SNAP has come on this link, and the tree is being read.
+    pub fn on_snapshot_arriving(&mut self, link: LinkId) {
+        if let State::Learning(learning) = &mut self.state
+            && learning.link() == link
+        {
+            learning.on_snapshot_arriving();
+        }
+    }
+
+    /// The tree that followed SNAP on this link is in memory and on stable storage, and nothing else is.
+    pub fn on_snapshot_installed(&mut self, now_ms: u64, link: LinkId, zxid: Zxid, out: &mut Vec<Action>) {
+        self.durable = zxid;
+        self.history.reset(zxid);
+        self.learn(now_ms, link, out, |learning, context| learning.on_snapshot(context, zxid));
+    }
+
+    /// The leader's ping is to be answered, with the sessions that were heard since the last one.
+    pub fn answer_ping(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        zxid: Zxid,
+        sessions: Vec<(SessionId, i32)>,
+        out: &mut Vec<Action>,
+    ) {
+        self.learn(now_ms, link, out, |learning, context| {
+            learning.answer_ping(context, zxid, sessions);
+            Ok(())
+        });
+    }
+
+    /// A connection on the quorum port is gone, or [`Action::ConnectLeader`] failed.
+    pub fn on_link_closed(&mut self, now_ms: u64, link: LinkId, out: &mut Vec<Action>) {
+        match &mut self.state {
+            State::Leading(leading) => leading.on_closed(link),
+            State::Looking => self.early.retain(|early| early.link != link),
+            State::Learning(learning) if learning.link() == link => {
+                self.look(now_ms, "the connection to the leader is gone", out);
+            }
+            State::Learning(_) => {}
+        }
+    }
+
+    /// The log is on stable storage up to here.
+    pub fn on_synced(&mut self, now_ms: u64, up_to: Zxid, out: &mut Vec<Action>) {
+        self.durable = self.durable.max(up_to);
+        match &self.state {
+            State::Leading(_) => self.lead(now_ms, out, |leading, context| leading.on_synced(context)),
+            State::Learning(learning) => {
+                let link = learning.link();
+                self.learn(now_ms, link, out, |learning, context| {
+                    learning.on_synced(context);
+                    Ok(())
+                });
+            }
+            State::Looking => {}
+        }
+    }
+
+    /// Time has passed.
+    pub fn on_tick(&mut self, now_ms: u64, out: &mut Vec<Action>) {
+        match &self.state {
+            State::Looking => self.elect(now_ms, out, |election, actions| election.on_tick(now_ms, actions)),
+            State::Leading(_) => self.lead(now_ms, out, |leading, context| leading.on_tick(context)),
+            State::Learning(learning) => {
+                let link = learning.link();
+                self.learn(now_ms, link, out, |learning, context| learning.on_tick(context));
+            }
+        }
+    }
+
+    /// When [`Peer::on_tick`] has something to do, if nothing happens before.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let election = self.election.as_ref()?;
+        match &self.state {
+            State::Looking => election.deadline_ms(),
+            State::Leading(leading) => Some(leading.deadline_ms()),
+            State::Learning(learning) => Some(learning.deadline_ms(&self.settings)),
+        }
+    }
+
+    /// The zxid for the next transaction; `None` if this server does not lead or its epoch is used up.
+    pub fn next_zxid(&mut self) -> Option<Zxid> {
+        let State::Leading(leading) = &mut self.state else { return None };
+        if self.election.is_none() && leading.next_zxid().is_none() {
+            leading.next_epoch_alone();
+        }
+        leading.next_zxid().filter(|_| leading.is_serving())
+    }
+
+    /// Proposes the transaction that got [`Peer::next_zxid`]. The caller appends it to the log.
+    pub fn propose(&mut self, now_ms: u64, zxid: Zxid, envelope: Bytes, out: &mut Vec<Action>) {
+        self.lead(now_ms, out, |leading, context| {
+            leading.propose(context, zxid, envelope);
+            Ok(())
+        });
+    }
+
+    /// The epoch has no zxids left: another election begins, and with it another epoch (ZOOKEEPER-1277).
+    pub fn resign(&mut self, now_ms: u64, why: &'static str, out: &mut Vec<Action>) {
+        self.look(now_ms, why, out);
+    }
+
+    /// A client of this leader wants to see everything committed so far: [`Action::SyncDone`] with `token` follows.
+    pub fn sync(&mut self, now_ms: u64, token: u64, out: &mut Vec<Action>) {
+        self.lead(now_ms, out, |leading, context| {
+            leading.sync(context, Waiting::Here { token });
+            Ok(())
+        });
+    }
+
+    /// The same for a client of a learner.
+    pub fn sync_for(&mut self, now_ms: u64, link: LinkId, out: &mut Vec<Action>) {
+        self.lead(now_ms, out, |leading, context| {
+            leading.sync(context, Waiting::Learner { link });
+            Ok(())
+        });
+    }
+
+    /// Whether requests and session renewals that come over this link are to be heeded: it belongs to a learner in sync.
+    pub fn serves(&self, link: LinkId) -> bool {
+        matches!(&self.state, State::Leading(leading) if leading.serves(link))
+    }
+
+    /// Whether this link goes to the leader, and the leader's word on how to synchronize is still to come.
+    pub fn awaits_snapshot(&self, link: LinkId) -> bool {
+        matches!(&self.state, State::Learning(learning) if learning.link() == link && learning.awaits_plan())
+    }
+
+    /// Whether this link goes to the leader, and this server is in sync with it.
+    pub fn learns_from(&self, link: LinkId) -> bool {
+        matches!(&self.state, State::Learning(learning) if learning.link() == link && learning.is_serving())
+    }
+
+    /// Transactions that were proposed by this leader and are not committed.
+    pub fn outstanding(&self) -> usize {
+        match &self.state {
+            State::Leading(leading) => leading.outstanding(),
+            _ => 0,
+        }
+    }
+
+    /// The learners of this leader; `None` if it does not lead.
+    pub fn learner_counts(&self) -> Option<LearnerCounts> {
+        match &self.state {
+            State::Leading(leading) => Some(leading.counts(&self.electorate)),
+            _ => None,
+        }
+    }
+
+    /// What is in the log and in memory.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The two durable numbers.
+    pub fn epochs(&self) -> Epochs {
+        self.epochs
+    }
+
+    /// Who belongs to the ensemble.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// What notifications say this server does.
+    pub fn state(&self) -> ServerState {
+        match (&self.state, self.kind()) {
+            (State::Looking, _) => ServerState::Looking,
+            (State::Leading(_), _) => ServerState::Leading,
+            (State::Learning(_), LearnerKind::Follower) => ServerState::Following,
+            (State::Learning(_), LearnerKind::Observer) => ServerState::Observing,
+        }
+    }
+
+    /// What tells this peer's state from another's, apart from elections, which no promise rests on.
+    #[cfg(test)]
+    pub(crate) fn hash_promises(&self, hasher: &mut impl std::hash::Hasher) {
+        use std::hash::Hash;
+        (&self.state, &self.epochs, &self.history, self.durable, self.early.len()).hash(hasher);
+        for early in &self.early {
+            (early.link, early.info.is_some()).hash(hasher);
+        }
+    }
+
+    fn kind(&self) -> LearnerKind {
+        match self.membership.members.get(&self.settings.me) {
+            Some(member) if member.role == MemberRole::Participant => LearnerKind::Follower,
+            Some(_) => LearnerKind::Observer,
+            None => self.settings.kind,
+        }
+    }
+
+    fn look(&mut self, now_ms: u64, why: &'static str, out: &mut Vec<Action>) {
+        match std::mem::replace(&mut self.state, State::Looking) {
+            State::Leading(leading) => {
+                for link in leading.all_links() {
+                    out.push(Action::Close { link, why: "this server no longer leads" });
+                }
+            }
+            State::Learning(learning) => {
+                let served = learning.is_serving();
+                self.failed_joins = if served || self.settings.join_pause_ms == 0 {
+                    0
+                } else {
+                    self.failed_joins.saturating_add(1)
+                };
+                out.push(Action::Close { link: learning.link(), why: "this server no longer follows" });
+            }
+            State::Looking => {}
+        }
+        out.push(Action::Became(Role::Looking { why }));
+        let standing = Standing {
+            last_zxid: Some(self.history.last()),
+            current_epoch: self.epochs.current,
+            may_vote: self.electorate.is_committed_voter(self.settings.me),
+            kind: self.kind(),
+        };
+        self.elect(now_ms, out, |election, actions| election.start(now_ms, &standing, actions));
+    }
+
+    fn elect(
+        &mut self,
+        now_ms: u64,
+        out: &mut Vec<Action>,
+        step: impl FnOnce(&mut Election, &mut Vec<ElectionAction>),
+    ) {
+        let Some(election) = &mut self.election else { return };
+        let mut actions = Vec::new();
+        step(election, &mut actions);
+        for action in actions {
+            match action {
+                ElectionAction::Notify { to, notification } => out.push(Action::Notify { to, notification }),
+                ElectionAction::ConnectAll => out.push(Action::ConnectPeers),
+                ElectionAction::Elected { vote, round } => self.take_role(now_ms, vote, round, out),
+            }
+        }
+    }
+
+    fn take_role(&mut self, now_ms: u64, vote: Vote, round: i64, out: &mut Vec<Action>) {
+        let leader = vote.leader;
+        if leader == self.settings.me {
+            self.settle(ServerState::Leading, vote, round);
+            self.become_leader(now_ms, out);
+            return;
+        }
+        for early in self.early.drain(..) {
+            out.push(Action::Close { link: early.link, why: "this server does not lead" });
+        }
+        self.links_dialed += 1;
+        let link = LinkId::new(DIALED | self.links_dialed);
+        let kind = self.kind();
+        let state = match kind {
+            LearnerKind::Follower => ServerState::Following,
+            LearnerKind::Observer => ServerState::Observing,
+        };
+        self.settle(state, vote, round);
+        let steps = u64::from(self.failed_joins.saturating_sub(JOINS_WITHOUT_PAUSE));
+        // A leader gives up when nobody comes within initLimit: all must be there well before.
+        let longest_ms = self.settings.init_ms() / 4;
+        let pause_ms = (steps.min(JOIN_PAUSE_STEPS_MAX) * self.settings.join_pause_ms).min(longest_ms);
+        let learning = Learning::begin(&mut self.context(now_ms, out), leader, link, kind, pause_ms);
+        self.state = State::Learning(learning);
+    }
+
+    fn become_leader(&mut self, now_ms: u64, out: &mut Vec<Action>) {
+        match Leading::begin(&mut self.context(now_ms, out)) {
+            Ok(leading) => self.state = State::Leading(leading),
+            Err(GiveUp(why)) => return self.look(now_ms, why, out),
+        }
+        self.note_epoch();
+        for Early { link, info } in std::mem::take(&mut self.early) {
+            self.on_learner_connected(now_ms, link, out);
+            if let Some(info) = info {
+                self.on_learner_message(now_ms, link, info, out);
+            }
+        }
+    }
+
+    fn settle(&mut self, state: ServerState, vote: Vote, round: i64) {
+        if let Some(election) = &mut self.election {
+            election.settle(state, vote, round);
+        }
+    }
+
+    /// Servers that look for the leader are told of its established epoch (ZOOKEEPER-1732).
+    fn note_epoch(&mut self) {
+        let serving = match &self.state {
+            State::Leading(leading) => leading.is_serving(),
+            State::Learning(learning) => learning.is_serving(),
+            State::Looking => false,
+        };
+        if serving && let Some(election) = &mut self.election {
+            election.set_peer_epoch(self.epochs.current);
+        }
+    }
+
+    fn lead(
+        &mut self,
+        now_ms: u64,
+        out: &mut Vec<Action>,
+        step: impl FnOnce(&mut Leading, &mut Context<'_>) -> Result<(), GiveUp>,
+    ) {
+        let State::Leading(leading) = &mut self.state else { return };
+        let was_serving = leading.is_serving();
+        let mut context = context(
+            now_ms,
+            (&self.settings, self.breakage),
+            &self.electorate,
+            (&self.membership, &self.membership_text),
+            (&mut self.history, &mut self.epochs, self.durable),
+            out,
+        );
+        let result = step(leading, &mut context);
+        let serves_now = !was_serving && leading.is_serving();
+        match result {
+            Err(GiveUp(why)) => self.look(now_ms, why, out),
+            Ok(()) if serves_now => self.note_epoch(),
+            Ok(()) => {}
+        }
+    }
+
+    fn learn(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        out: &mut Vec<Action>,
+        step: impl FnOnce(&mut Learning, &mut Context<'_>) -> Result<(), GiveUp>,
+    ) {
+        let State::Learning(learning) = &mut self.state else { return };
+        if learning.link() != link {
+            return;
+        }
+        let was_serving = learning.is_serving();
+        let mut context = context(
+            now_ms,
+            (&self.settings, self.breakage),
+            &self.electorate,
+            (&self.membership, &self.membership_text),
+            (&mut self.history, &mut self.epochs, self.durable),
+            out,
+        );
+        let result = step(learning, &mut context);
+        let serves_now = !was_serving && learning.is_serving();
+        // The log may have become shorter.
+        self.durable = self.durable.min(self.history.last());
+        match result {
+            Err(GiveUp(why)) => self.look(now_ms, why, out),
+            Ok(()) if serves_now => self.note_epoch(),
+            Ok(()) => {}
+        }
+    }
+
+    fn context<'a>(&'a mut self, now_ms: u64, out: &'a mut Vec<Action>) -> Context<'a> {
+        context(
+            now_ms,
+            (&self.settings, self.breakage),
+            &self.electorate,
+            (&self.membership, &self.membership_text),
+            (&mut self.history, &mut self.epochs, self.durable),
+            out,
+        )
+    }
+}
+
+fn context<'a>(
+    now_ms: u64,
+    (settings, breakage): (&'a PeerSettings, Option<Breakage>),
+    electorate: &'a Electorate,
+    (membership, membership_text): (&'a Membership, &'a str),
+    (history, epochs, durable): (&'a mut History, &'a mut Epochs, Zxid),
+    out: &'a mut Vec<Action>,
+) -> Context<'a> {
+    let membership_version = membership.version;
+    Context {
+        now_ms,
+        settings,
+        breakage,
+        electorate,
+        membership_version,
+        membership_text,
+        history,
+        epochs,
+        durable,
+        out,
+    }
+}
+
+/// The membership of a server that is no member of anything.
+fn alone(me: ServerId) -> Membership {
+    let member =
+        Member { addresses: Vec::new(), role: MemberRole::Participant, client: None, secure_client: None };
+    Membership { members: [(me, member)].into(), ..Membership::default() }
+}

@@ -1,0 +1,3 @@
+//! Bringing a learner's log to the leader's (`LearnerHandler.syncFollower`).
+
+pub mod plan;
