@@ -94,8 +94,9 @@ impl EpochFiles {
     }
 
     /// The epochs at a start, by the rules of `QuorumPeer.loadDataBase`: a missing file counts as the epoch of the
-    /// last transaction; a current epoch behind it is taken from the temporary file if a crash left one. Changes
-    /// nothing; [`EpochFiles::save`] does.
+    /// last transaction; a current epoch behind it is taken from the temporary file if a crash left one, or from the last
+    /// transaction if this server had promised itself to that epoch (Java refuses to start then). Changes nothing;
+    /// [`EpochFiles::save`] does.
     pub fn load(&self, last: Zxid) -> Result<(Epochs, Option<Warning>), EpochError> {
         let (current, accepted) = self.read()?;
         let mut epochs =
@@ -109,6 +110,11 @@ impl EpochFiles {
                     warning = Some(Warning::EpochFromTemporaryFile { path: temporary });
                 }
                 Err(EpochError::Disk(error)) => return Err(error.into()),
+                // Synchronization was interrupted: the leader's transactions are there, its epoch is not yet. A log that
+                // ends in an epoch is a part of what that epoch's leader had, and worth as much in an election.
+                _ if accepted.is_some_and(|accepted| accepted >= last.epoch()) => {
+                    epochs.current = last.epoch()
+                }
                 _ => return Err(EpochError::CurrentBehindLog { current: epochs.current, last }),
             }
         }
@@ -202,11 +208,18 @@ mod tests {
     }
 
     #[test]
-    fn a_log_ahead_of_the_current_epoch_is_refused_unless_the_temporary_file_explains_it() {
-        let behind = [("currentEpoch", "4"), ("acceptedEpoch", "5")];
+    fn a_log_ahead_of_the_current_epoch_is_what_an_interrupted_synchronization_leaves() {
+        assert_eq!(load(&[("currentEpoch", "4"), ("acceptedEpoch", "5")], 5).unwrap(), (5, 5));
+        assert_eq!(load(&[("currentEpoch", "3"), ("acceptedEpoch", "7")], 5).unwrap(), (5, 7));
+    }
+
+    #[test]
+    fn a_log_ahead_of_both_epochs_is_refused_unless_the_temporary_file_explains_it() {
+        let behind = [("currentEpoch", "4"), ("acceptedEpoch", "4")];
         assert!(matches!(load(&behind, 5), Err(EpochError::CurrentBehindLog { .. })));
+        assert!(matches!(load(&behind[..1], 5), Err(EpochError::CurrentBehindLog { .. })));
         let with = |temporary| [behind[0], behind[1], ("currentEpoch.tmp", temporary)];
-        assert_eq!(load(&with("5"), 5).unwrap(), (5, 5));
+        assert!(matches!(load(&with("5"), 5), Err(EpochError::AcceptedBehindCurrent { .. })));
         assert!(matches!(load(&with("4"), 5), Err(EpochError::CurrentBehindLog { .. })));
         assert!(matches!(load(&with(""), 5), Err(EpochError::CurrentBehindLog { .. })));
     }

@@ -11,6 +11,7 @@ pub mod directory;
 pub mod disk;
 pub mod durable_mark;
 pub mod epoch_files;
+mod read_ahead;
 pub mod real_disk;
 pub mod recovery;
 pub mod retention;

@@ -4,6 +4,8 @@
 //! missing or damaged may have been acknowledged, so recovery refuses and changes nothing. Above all it never takes
 //! missing data for an empty tree.
 
+mod replay;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,8 +19,10 @@ use crate::durable_mark::DurableMark;
 use crate::epoch_files::{EpochError, EpochFiles, Epochs};
 use crate::retention::REMOVED_PREFIX;
 use crate::snapshot::{LoadError, Loaded, Refusal, SnapshotSink, load_newest};
-use crate::txn_log::{LogEnd, LogReadError, LogReader, RecordPlace};
+use crate::txn_log::{LogReadError, RecordPlace};
 use crate::warning::Warning;
+
+use self::replay::{Doubtful, Replayed, replay};
 
 /// The state that recovery fills: first from a snapshot, then by replay.
 pub trait RecoveryTarget: SnapshotSink {
@@ -255,51 +259,6 @@ fn refuse_lost_data(folders: &DataFolders, durable_mark: &DurableMark) -> Result
 
 fn missing(folders: &DataFolders, evidence: String) -> RecoveryError {
     RecoveryError::SnapshotsMissing { folder: folders.snapshots().to_owned(), evidence }
-}
-
-/// What replay found.
-struct Replayed {
-    log: LogEnd,
-    count: u64,
-    last_place: Option<RecordPlace>,
-    doubtful: Vec<Doubtful>,
-}
-
-/// Records that can be read but may not be on stable storage.
-struct Doubtful {
-    path: PathBuf,
-    start: u64,
-    end: u64,
-}
-
-fn replay(
-    folders: &DataFolders,
-    base: Zxid,
-    record_bytes_max: usize,
-    durable: Option<Zxid>,
-    target: &mut dyn RecoveryTarget,
-) -> Result<Replayed, RecoveryError> {
-    let disk = Arc::clone(folders.disk());
-    let mut log = LogReader::open(disk, folders.logs(), base, record_bytes_max)?;
-    let mut count = 0;
-    let mut doubtful: Vec<Doubtful> = Vec::new();
-    while let Some(record) = log.next()? {
-        let zxid = record.zxid;
-        if let Err(reason) = target.replay(record.envelope) {
-            let RecordPlace { path, offset, .. } = log.place().expect("a record was read");
-            return Err(RecoveryError::Refused { path, offset, reason });
-        }
-        count += 1;
-        if durable.is_none_or(|durable| zxid > durable) {
-            let RecordPlace { path, offset, end } = log.place().expect("a record was read");
-            match doubtful.last_mut() {
-                Some(last) if last.path == path => last.end = end,
-                _ => doubtful.push(Doubtful { path, start: offset, end }),
-            }
-        }
-    }
-    let last_place = log.place();
-    Ok(Replayed { log: log.finish(), count, last_place, doubtful })
 }
 
 /// A process that ended between a write and its sync, or whose sync failed, leaves records that can be read and that

@@ -7,6 +7,7 @@
 //! A seal is the Adler-32 of everything before it (never reset), then "/". The last two sections came with 3.6 and
 //! 3.9; older readers do not look at them. Writing is in `writer`, reading in `reader`, choosing in `select`.
 
+mod batch;
 mod reader;
 mod select;
 mod source;
@@ -20,7 +21,10 @@ mod tests;
 pub use reader::{SnapshotError, SnapshotSummary, read_snapshot, read_tree, verify_snapshot};
 pub use select::{LoadError, Loaded, load_newest};
 pub use stream::{Problem, StreamError};
-pub use writer::{SnapshotChunk, SnapshotHead, SnapshotWriteError, write_snapshot};
+pub use writer::{
+    ReceivedSnapshot, SnapshotChunk, SnapshotHead, SnapshotWriteError, write_received, write_snapshot,
+    write_tree,
+};
 
 use protocol::snapshot::NodeRecord;
 use protocol::{AclSlice, SessionId};
@@ -61,6 +65,10 @@ pub trait SnapshotSink {
     fn acl(&mut self, id: i64, acl: AclSlice<'_>) -> Result<(), Refusal>;
     /// A node. The root's path is empty; a node whose parent did not come before it must be refused.
     fn node(&mut self, node: &NodeRecord<'_>) -> Result<(), Refusal>;
+    /// All nodes have come: the last chance to refuse what shows only now.
+    fn nodes_end(&mut self) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 /// Takes everything and keeps nothing: for checking a file.

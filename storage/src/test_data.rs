@@ -12,7 +12,10 @@ use crate::directory::{DataFolders, MissingFolders};
 use crate::disk::Disk;
 use crate::memory_disk::MemoryDisk;
 use crate::recovery::{Recovered, RecoveryError, RecoveryOptions, RecoveryTarget, recover};
-use crate::snapshot::{Compression, Refusal, SnapshotChunk, SnapshotHead, SnapshotSink, write_snapshot};
+use crate::snapshot::{
+    Compression, ReceivedSnapshot, Refusal, SnapshotChunk, SnapshotHead, SnapshotSink, write_received,
+    write_snapshot,
+};
 use crate::txn_log::{TxnLog, TxnLogOptions};
 
 pub(crate) fn zxid(value: i64) -> Zxid {
@@ -134,22 +137,34 @@ pub(crate) fn small_snapshot(
     compression: Compression,
     nodes: usize,
 ) {
-    let head = SnapshotHead {
+    write_snapshot(disk, folder, &small_head(zxid), compression, small_nodes(zxid, nodes)).unwrap();
+}
+
+/// The same, as it came from a leader.
+pub(crate) fn received_snapshot(disk: &dyn Disk, zxid: Zxid, nodes: usize) -> ReceivedSnapshot {
+    let (head, chunks) = (small_head(zxid), small_nodes(zxid, nodes));
+    write_received(disk, &version_dir(), &head, Compression::None, chunks).unwrap()
+}
+
+fn small_head(zxid: Zxid) -> SnapshotHead {
+    SnapshotHead {
         zxid,
         digest: Some(0x1234_5678_9abc),
         sessions: vec![(SessionId::new(7), 4_000), (SessionId::new(9), 30_000)],
         acls: vec![(1, AclSlice::OPEN.as_bytes().to_vec())],
-    };
+    }
+}
+
+fn small_nodes(zxid: Zxid, nodes: usize) -> impl FnMut(&mut Vec<u8>) -> SnapshotChunk {
     let mut left = nodes + 1;
-    write_snapshot(disk, folder, &head, compression, |out| {
+    move |out| {
         let path = if left == nodes + 1 { String::new() } else { format!("/n{left}") };
         let stat = StatPersisted { mzxid: zxid, ..StatPersisted::default() };
         let data = path.repeat(3);
         NodeRecord { path: path.into(), data: Some(data.as_bytes()), acl_id: 1, stat }.write(out);
         left -= 1;
         if left == 0 { SnapshotChunk::Last } else { SnapshotChunk::More }
-    })
-    .unwrap();
+    }
 }
 
 /// `snapshot.0` on a fresh disk in memory.

@@ -13,7 +13,7 @@ use protocol::Zxid;
 use crate::directory::{DataFolders, LogFile, SnapshotFile};
 use crate::disk::{About, Disk, DiskError};
 use crate::durable_mark::DurableMark;
-use crate::snapshot::verify_snapshot;
+use crate::snapshot::{ReceivedSnapshot, verify_snapshot};
 use crate::txn_log::{LogReadError, LogReader, LogRecord, RecordPlace, Repair};
 
 /// Why history cannot be cut there. Nothing was changed, unless the disk failed.
@@ -79,24 +79,38 @@ pub fn truncate(
     Ok(last)
 }
 
-/// Makes the snapshot at `zxid`, which the leader sent and which is durable in the folder, the only history: removes
-/// every log, every newer snapshot, and the memory of what was durable before. The log must not be open for writing.
+/// Makes a leader's snapshot the only history. The log must not be open for writing.
+///
+/// What this server has acknowledged up to the snapshot's zxid may rest on its copy, so a crash on the way must leave
+/// either that or the snapshot, and never a mixture of the two: first everything behind the zxid goes, as in
+/// [`truncate`], then the snapshot counts, then the logs that it replaces go.
 pub fn adopt_snapshot(
     folders: &DataFolders,
-    zxid: Zxid,
+    received: ReceivedSnapshot,
+    record_bytes_max: usize,
     durable_mark: &mut DurableMark,
-) -> Result<(), DiskError> {
+) -> Result<(), TruncateError> {
     let disk: &dyn Disk = &**folders.disk();
-    durable_mark.lower_to(zxid)?;
+    let zxid = received.zxid;
+    match truncate(folders, zxid, record_bytes_max, durable_mark) {
+        Ok(_) | Err(TruncateError::EndsBefore { .. }) => {}
+        // There is only a newer state, which recovery prefers until it is gone, its logs before it.
+        Err(TruncateError::NoSnapshot { .. }) => durable_mark.lower_to(zxid)?,
+        // Logs that cannot be read hold nothing that could be kept.
+        Err(TruncateError::Log(_)) => durable_mark.lower_to(Zxid::ZERO)?,
+        Err(error @ TruncateError::Disk(_)) => return Err(error),
+    }
+    received.publish(disk)?;
+    for log in LogFile::list(disk, folders.logs())?.into_iter().rev() {
+        remove(disk, &log.path)?;
+    }
+    // Newest first, as they are listed.
     for snapshot in SnapshotFile::list(disk, folders.snapshots())? {
         if snapshot.zxid > zxid {
             remove(disk, &snapshot.path)?;
         }
     }
-    for log in LogFile::list(disk, folders.logs())?.into_iter().rev() {
-        remove(disk, &log.path)?;
-    }
-    durable_mark.note_durable(zxid)
+    Ok(durable_mark.note_durable(zxid)?)
 }
 
 /// The zxid of the newest valid snapshot without a change newer than `zxid`, and all snapshots before it in the list

@@ -25,6 +25,13 @@ impl Tree {
         outcome
     }
 
+    /// Applies a transaction whose outcome nobody waits for. Not to move the outcome around saves a tenth of the
+    /// time of a replay.
+    pub fn replay(&mut self, txn: &Transaction<'_>) {
+        self.apply_body(&txn.header, &txn.body, &mut ());
+        self.advance(txn.header.zxid);
+    }
+
     fn apply_body(
         &mut self,
         header: &TxnHeader,

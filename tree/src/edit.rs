@@ -45,6 +45,21 @@ impl Tree {
         path: &str,
         name: &str,
         hash: u32,
+        meta: Meta,
+        data: Option<&[u8]>,
+    ) -> NodeId {
+        let id = self.add_node(parent, path, name, hash, meta, data);
+        self.index.insert(&self.slab, id);
+        id
+    }
+
+    /// Likewise, but leaves it to the caller to enter the node into the index.
+    pub(crate) fn add_node(
+        &mut self,
+        parent: NodeId,
+        path: &str,
+        name: &str,
+        hash: u32,
         mut meta: Meta,
         data: Option<&[u8]>,
     ) -> NodeId {
@@ -60,7 +75,6 @@ impl Tree {
             snapshot.exclude(id);
         }
         self.slab.append_child(parent, id);
-        self.index.insert(&self.slab, id);
         self.lifetimes.add(meta.stat.ephemeral_owner, id);
         id
     }

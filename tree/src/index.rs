@@ -58,6 +58,48 @@ impl PathIndex {
         self.shards[shard(hash)].insert_unique(spread(hash), id, |&id| spread(slab.get(id).hash));
     }
 
+    /// Adds many nodes, given with their hashes; if two nodes have the same path, gives the second one (that with
+    /// the lowest id, if there are several). Takes them shard by shard, so that the tables stay in the cache and are
+    /// grown at most once.
+    pub(crate) fn insert_all(&mut self, slab: &Slab, nodes: &mut Vec<(u32, NodeId)>) -> Option<NodeId> {
+        // Stable, so that the one that came first is taken for the first one.
+        let mut ends = [0; SHARDS];
+        for (hash, _) in nodes.iter() {
+            ends[shard(*hash)] += 1;
+        }
+        let mut end = 0;
+        let mut next = ends.map(|count| {
+            end += count;
+            end - count
+        });
+        let mut sorted = vec![(0, NodeId::ROOT); nodes.len()];
+        for node in nodes.drain(..) {
+            let at = &mut next[shard(node.0)];
+            sorted[*at] = node;
+            *at += 1;
+        }
+        let mut twice = None;
+        let mut rest = &sorted[..];
+        for (table, count) in self.shards.iter_mut().zip(ends) {
+            let (nodes, others) = rest.split_at(count);
+            rest = others;
+            table.reserve(count, |&id| spread(slab.get(id).hash));
+            for &(hash, id) in nodes {
+                let is_twin = |&other: &NodeId| {
+                    let (one, other) = (slab.get(id), slab.get(other));
+                    one.hash == other.hash
+                        && one.parent == other.parent
+                        && znode::name(&one.block) == znode::name(&other.block)
+                };
+                if table.find(spread(hash), is_twin).is_some() {
+                    twice = twice.into_iter().chain([id]).min();
+                }
+                table.insert_unique(spread(hash), id, |&id| spread(slab.get(id).hash));
+            }
+        }
+        twice
+    }
+
     /// Takes a node out; its slot must still be filled.
     pub(crate) fn remove(&mut self, slab: &Slab, id: NodeId) {
         let hash = slab.get(id).hash;

@@ -1,5 +1,7 @@
 //! Building a tree from the records of a snapshot, ours or Java's.
 
+mod ancestors;
+
 use std::collections::BTreeMap;
 
 use protocol::snapshot::{NodeRecord, OPEN_ACL_ID};
@@ -9,6 +11,8 @@ use crate::acl_table::AclRef;
 use crate::slab::NodeId;
 use crate::tree::Tree;
 use crate::znode::Meta;
+
+use self::ancestors::Ancestors;
 
 /// Why records do not make a tree. The file is damaged; an older one may be whole.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -49,13 +53,16 @@ pub enum LoadError {
 /// Java's snapshots are fuzzy: they were written while transactions went on, and only the replay of the log from
 /// their zxid makes them consistent. What that leads to is tolerated here: ephemerals without a session, and nodes
 /// whose ACL id is not in the table. Such a node permits nothing to anybody until the replay brings its list.
+///
+/// The index of paths is built at the end, or before the first look-up in it: see [`TreeBuilder::check`].
 pub struct TreeBuilder {
     tree: Tree,
     /// The ids of the file and ours. Every entry holds one use until the end, so that no list is dropped early.
     acls: BTreeMap<i64, AclRef>,
     has_root: bool,
-    /// The parent of the last node: siblings mostly stand together.
-    last_parent: (String, NodeId),
+    ancestors: Ancestors,
+    /// The nodes that are not in the index yet, with their hashes.
+    unindexed: Vec<(u32, NodeId)>,
     unknown_acls: usize,
 }
 
@@ -66,7 +73,8 @@ impl TreeBuilder {
             tree: Tree::bare(hash_seed),
             acls: BTreeMap::new(),
             has_root: false,
-            last_parent: (String::new(), NodeId::ROOT),
+            ancestors: Ancestors::new(),
+            unindexed: Vec::new(),
             unknown_acls: 0,
         }
     }
@@ -85,7 +93,7 @@ impl TreeBuilder {
         Ok(())
     }
 
-    /// A node; its parent must have come before.
+    /// A node; its parent must have come before. That it comes twice may show later: see [`TreeBuilder::check`].
     pub fn node(&mut self, record: &NodeRecord<'_>) -> Result<(), LoadError> {
         let path = &*record.path;
         if path.is_empty() {
@@ -98,12 +106,21 @@ impl TreeBuilder {
         }
         let parent = self.parent(parent_path, path)?;
         let hash = self.tree.index.hash(path);
-        if self.tree.index.find_child(&self.tree.slab, hash, parent, name).is_some() {
-            return Err(LoadError::DuplicateNode { path: path.to_owned() });
-        }
         let meta = self.meta(record);
-        self.tree.insert_node(parent, path, name, hash, meta, record.data);
+        let id = self.tree.add_node(parent, path, name, hash, meta, record.data);
+        self.unindexed.push((hash, id));
+        self.ancestors.go_down_to(path, parent_path.len(), id);
         Ok(())
+    }
+
+    /// Whether no node came twice so far. Nodes are entered into the index all at once, shard by shard, which saves
+    /// most of the cache misses that entering each when it comes would cost.
+    pub fn check(&mut self) -> Result<(), LoadError> {
+        let twice = self.tree.index.insert_all(&self.tree.slab, &mut self.unindexed);
+        match twice {
+            Some(id) => Err(LoadError::DuplicateNode { path: self.tree.path_of(id) }),
+            None => Ok(()),
+        }
     }
 
     /// How many nodes refer to ACL lists that the snapshot does not hold.
@@ -117,6 +134,7 @@ impl TreeBuilder {
         if !self.has_root {
             return Err(LoadError::NoRoot);
         }
+        self.check()?;
         for acl in self.acls.into_values() {
             self.tree.acls.release(acl);
         }
@@ -137,14 +155,17 @@ impl TreeBuilder {
     }
 
     fn parent(&mut self, parent_path: &str, path: &str) -> Result<NodeId, LoadError> {
-        if self.last_parent.0 != parent_path {
-            let missing = || LoadError::MissingParent { path: path.to_owned() };
-            let parent = self.tree.lookup(parent_path).ok_or_else(missing)?;
-            self.last_parent.0.clear();
-            self.last_parent.0.push_str(parent_path);
-            self.last_parent.1 = parent;
-        }
-        if self.has_root { Ok(self.last_parent.1) } else { Err(LoadError::NoRoot) }
+        let parent = match self.ancestors.go_up_to(parent_path) {
+            Some(parent) => parent,
+            None => {
+                self.check()?;
+                let missing = || LoadError::MissingParent { path: path.to_owned() };
+                let parent = self.tree.lookup(parent_path).ok_or_else(missing)?;
+                self.ancestors.jump_to(parent_path, parent);
+                parent
+            }
+        };
+        if self.has_root { Ok(parent) } else { Err(LoadError::NoRoot) }
     }
 
     fn meta(&mut self, record: &NodeRecord<'_>) -> Meta {

@@ -6,6 +6,7 @@ use super::*;
 use crate::memory_disk::{Fault, MemoryDisk};
 use crate::snapshot::Compression;
 use crate::test_data::*;
+use crate::txn_log::LogReader;
 
 fn remove(disk: &MemoryDisk, name: &str) {
     disk.remove(&version_dir().join(name)).unwrap();
@@ -219,33 +220,38 @@ fn missing_epoch_files_are_written_and_wrong_ones_refused() {
     assert_eq!((recovered.current_epoch.get(), recovered.accepted_epoch.get()), (2, 3));
 }
 
+/// Refuses the transaction that comes after so many.
+struct Stubborn(Recorder, usize);
+
+impl SnapshotSink for Stubborn {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+    fn session(&mut self, session: protocol::SessionId, timeout_ms: i32) -> Result<(), Refusal> {
+        self.0.session(session, timeout_ms)
+    }
+    fn acl(&mut self, id: i64, acl: protocol::AclSlice<'_>) -> Result<(), Refusal> {
+        self.0.acl(id, acl)
+    }
+    fn node(&mut self, node: &protocol::snapshot::NodeRecord<'_>) -> Result<(), Refusal> {
+        self.0.node(node)
+    }
+}
+
+impl RecoveryTarget for Stubborn {
+    fn snapshot_loaded(&mut self, _: Zxid, _: Option<ZxidDigest>) -> Result<(), Refusal> {
+        Ok(())
+    }
+    fn replay(&mut self, _: &[u8]) -> Result<(), Refusal> {
+        self.1 = self.1.checked_sub(1).ok_or("no")?;
+        Ok(())
+    }
+}
+
 #[test]
 fn a_state_that_refuses_a_transaction_stops_recovery() {
-    struct Stubborn(Recorder);
-    impl SnapshotSink for Stubborn {
-        fn reset(&mut self) {
-            self.0.reset();
-        }
-        fn session(&mut self, session: protocol::SessionId, timeout_ms: i32) -> Result<(), Refusal> {
-            self.0.session(session, timeout_ms)
-        }
-        fn acl(&mut self, id: i64, acl: protocol::AclSlice<'_>) -> Result<(), Refusal> {
-            self.0.acl(id, acl)
-        }
-        fn node(&mut self, node: &protocol::snapshot::NodeRecord<'_>) -> Result<(), Refusal> {
-            self.0.node(node)
-        }
-    }
-    impl RecoveryTarget for Stubborn {
-        fn snapshot_loaded(&mut self, _: Zxid, _: Option<ZxidDigest>) -> Result<(), Refusal> {
-            Ok(())
-        }
-        fn replay(&mut self, _: &[u8]) -> Result<(), Refusal> {
-            Err("no".into())
-        }
-    }
     let disk = java_disk();
-    let mut target = Stubborn(Recorder::default());
+    let mut target = Stubborn(Recorder::default(), 0);
     let result = recover(&folders(&disk), &RecoveryOptions::default(), &mut target);
     match result {
         Err(RecoveryError::Refused { path, offset: 16, .. }) => {
@@ -253,6 +259,36 @@ fn a_state_that_refuses_a_transaction_stops_recovery() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_refusal_names_the_place_wherever_it_is_in_a_long_log() {
+    const RECORDS: i64 = 3_000;
+    let disk = fresh_disk();
+    for start in [1, 1_001, 2_001] {
+        // Every opening starts a file.
+        let mut log = open_log(&disk, zxid(start - 1));
+        append_batch(&mut log, start..start + 1_000, 700);
+    }
+    let mut reader =
+        LogReader::open(disk.shared(), &version_dir(), Zxid::ZERO, crate::RECORD_BYTES_MAX).unwrap();
+    for accepted in 0..RECORDS {
+        assert!(reader.next().unwrap().is_some());
+        if accepted % 137 != 0 && accepted + 1 != RECORDS {
+            continue;
+        }
+        let place = reader.place().unwrap();
+        let mut target = Stubborn(Recorder::default(), accepted as usize);
+        match recover(&folders(&disk), &RecoveryOptions::default(), &mut target) {
+            Err(RecoveryError::Refused { path, offset, .. }) => {
+                assert_eq!((path, offset), (place.path, place.offset), "{accepted}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut target = Stubborn(Recorder::default(), RECORDS as usize);
+    let recovered = recover(&folders(&disk), &RecoveryOptions::default(), &mut target).unwrap();
+    assert_eq!((recovered.replayed, recovered.last_zxid), (RECORDS as u64, Some(zxid(RECORDS))));
 }
 
 #[test]

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use protocol::snapshot::{NodeRecord, SNAPSHOT_MAGIC, ZxidDigest, read_session};
 use protocol::{Reader, Zxid};
 
+use super::batch::{Batch, Record};
 use super::source::Source;
 use super::stream::{Problem, RecordStream, StreamError};
-use super::{Discard, SnapshotSink};
+use super::{Discard, Refusal, SnapshotSink};
 use crate::directory::SnapshotFile;
 use crate::disk::{Access, Disk};
+use crate::read_ahead::read_ahead;
 
 const HEADER_BYTES: usize = 16;
 const SEAL_BYTES: usize = 13;
@@ -50,11 +52,54 @@ pub fn read_snapshot(
     sink: &mut dyn SnapshotSink,
 ) -> Result<SnapshotSummary, SnapshotError> {
     let at = |error| SnapshotError { path: snapshot.path.clone(), error };
+    let mut stream = open(disk, snapshot, record_bytes_max).map_err(at)?;
+    read_sealed(&mut stream, snapshot.zxid, &mut |_, record| record.give_to(sink)).map_err(at)
+}
+
+/// Likewise, but reads and checks on a thread of its own while the sink is at work.
+pub(super) fn read_snapshot_ahead(
+    disk: &dyn Disk,
+    snapshot: &SnapshotFile,
+    record_bytes_max: usize,
+    sink: &mut dyn SnapshotSink,
+) -> Result<SnapshotSummary, SnapshotError> {
+    let at = |error| SnapshotError { path: snapshot.path.clone(), error };
+    let mut stream = open(disk, snapshot, record_bytes_max).map_err(at)?;
+    let produce = |send: &mut dyn FnMut(Batch)| {
+        let mut batch = Batch::new();
+        let summary = read_sealed(&mut stream, snapshot.zxid, &mut |offset, record| {
+            batch.push(offset, &record);
+            if batch.is_full() {
+                send(std::mem::replace(&mut batch, Batch::new()));
+            }
+            Ok(())
+        });
+        send(batch);
+        summary
+    };
+    let mut refused = None;
+    let summary = read_ahead(produce, |batch| {
+        if refused.is_none() {
+            refused = batch.give_to(sink).err();
+        }
+    });
+    let summary = summary.map_err(|error| at(StreamError { offset: 0, problem: Problem::Read(error) }))?;
+    // What was refused stands before anything that could not be read.
+    match refused {
+        Some((offset, refusal)) => Err(at(StreamError { offset, problem: Problem::Refused(refusal) })),
+        None => summary.map_err(at),
+    }
+}
+
+fn open(
+    disk: &dyn Disk,
+    snapshot: &SnapshotFile,
+    record_bytes_max: usize,
+) -> Result<RecordStream<Source>, StreamError> {
     let file = disk
         .open(&snapshot.path, Access::Read)
-        .map_err(|error| at(StreamError { offset: 0, problem: Problem::Read(error) }))?;
-    let mut stream = RecordStream::new(Source::new(file, snapshot.compression), record_bytes_max);
-    read_sealed(&mut stream, snapshot.zxid, sink).map_err(at)
+        .map_err(|error| StreamError { offset: 0, problem: Problem::Read(error) })?;
+    Ok(RecordStream::new(Source::new(file, snapshot.compression), record_bytes_max))
 }
 
 /// Checks a snapshot from its first byte to its last.
@@ -67,19 +112,24 @@ pub fn verify_snapshot(
 }
 
 /// Reads what stands between header and seal: sessions, ACL lists, nodes, "/". A leader sends exactly this to a
-/// learner that takes a whole snapshot. May read beyond the end: give it a source that ends there.
+/// learner that takes a whole snapshot. Gives back what it has read from the source beyond the end.
 pub fn read_tree(
     source: impl Read,
     record_bytes_max: usize,
     sink: &mut dyn SnapshotSink,
-) -> Result<(), StreamError> {
-    read_records(&mut RecordStream::new(source, record_bytes_max), sink).map(drop)
+) -> Result<Vec<u8>, StreamError> {
+    let mut stream = RecordStream::new(source, record_bytes_max);
+    read_records(&mut stream, &mut |_, record| record.give_to(sink))?;
+    Ok(stream.into_unread())
 }
+
+/// Takes a record and its offset.
+type Accept<'a> = &'a mut dyn FnMut(u64, Record<'_>) -> Result<(), Refusal>;
 
 fn read_sealed(
     stream: &mut RecordStream<Source>,
     zxid: Zxid,
-    sink: &mut dyn SnapshotSink,
+    accept: Accept<'_>,
 ) -> Result<SnapshotSummary, StreamError> {
     let header = stream.peek(HEADER_BYTES)?;
     if header[..4] != SNAPSHOT_MAGIC.to_be_bytes() {
@@ -87,7 +137,7 @@ fn read_sealed(
         return Err(stream.error(Problem::Header { found }));
     }
     stream.take(HEADER_BYTES);
-    let (newest_change, nodes) = read_records(stream, sink)?;
+    let (newest_change, nodes) = read_records(stream, accept)?;
     stream.seal()?;
     let digest = read_sections(stream)?;
     if !stream.source_mut().is_at_end().map_err(|error| stream.error(Problem::Read(error)))? {
@@ -100,23 +150,25 @@ fn read_sealed(
 /// Gives the newest change of a node and the number of nodes.
 fn read_records<R: Read>(
     stream: &mut RecordStream<R>,
-    sink: &mut dyn SnapshotSink,
+    accept: Accept<'_>,
 ) -> Result<(Zxid, u64), StreamError> {
     for _ in 0..stream.count("number of sessions")? {
         let (session, timeout_ms) = stream.fixed(12, read_session)?;
-        sink.session(session, timeout_ms).map_err(|error| stream.error(Problem::Refused(error)))?;
+        accept(stream.offset(), Record::Session(session, timeout_ms))
+            .map_err(|error| stream.error(Problem::Refused(error)))?;
     }
     for _ in 0..stream.count("number of ACL lists")? {
-        stream.acl_entry(|id, acl| sink.acl(id, acl))?;
+        stream.acl_entry(|offset, id, acl| accept(offset, Record::Acl(id, acl)))?;
     }
     let mut newest_change = Zxid::ZERO;
     let mut nodes = 0;
     while let Some(size) = stream.node_size()? {
+        let offset = stream.offset();
         let record = stream.peek(size)?;
         let problem = match NodeRecord::read(&mut Reader::new(record)) {
             Ok(Some(node)) => {
                 newest_change = newest_change.max(change_of(&node));
-                sink.node(&node).err().map(Problem::Refused)
+                accept(offset, Record::Node(node)).err().map(Problem::Refused)
             }
             Ok(None) => Some(Problem::SealEnd),
             Err(error) => Some(error.into()),
@@ -127,6 +179,7 @@ fn read_records<R: Read>(
         stream.take(size);
         nodes += 1;
     }
+    accept(stream.offset(), Record::NodesEnd).map_err(|error| stream.error(Problem::Refused(error)))?;
     stream.take(5);
     Ok((newest_change, nodes))
 }

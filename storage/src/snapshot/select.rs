@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Problem, SnapshotError, SnapshotSink, SnapshotSummary, StreamError, read_snapshot};
+use super::reader::read_snapshot_ahead;
+use super::{Problem, SnapshotError, SnapshotSink, SnapshotSummary, StreamError};
 use crate::directory::SnapshotFile;
 use crate::disk::{Disk, DiskError};
 use crate::warning::Warning;
@@ -60,7 +61,7 @@ pub fn load_newest(
             continue;
         }
         count += 1;
-        match read_snapshot(disk, &file, record_bytes_max, sink) {
+        match read_snapshot_ahead(disk, &file, record_bytes_max, sink) {
             Ok(summary) => return Ok(Some(Loaded { file, summary, passed_over })),
             // The file may be whole: an older one, or a refusal, would be the wrong answer to a disk that fails now.
             Err(SnapshotError { path, error: StreamError { problem: Problem::Read(source), .. } })

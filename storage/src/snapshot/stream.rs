@@ -102,13 +102,25 @@ impl<R: Read> RecordStream<R> {
         }
     }
 
+    /// What was read from the source and not taken.
+    pub(super) fn into_unread(mut self) -> Vec<u8> {
+        self.buffer.truncate(self.end);
+        self.buffer.drain(..self.start);
+        self.buffer
+    }
+
     pub(super) fn source_mut(&mut self) -> &mut R {
         &mut self.source
     }
 
+    /// The stream's place: how many bytes were taken.
+    pub(super) fn offset(&self) -> u64 {
+        self.dropped + self.start as u64
+    }
+
     /// Puts a problem at the stream's place.
     pub(super) fn error(&self, problem: impl Into<Problem>) -> StreamError {
-        StreamError { offset: self.dropped + self.start as u64, problem: problem.into() }
+        StreamError { offset: self.offset(), problem: problem.into() }
     }
 
     /// The checksum of everything taken so far.
@@ -200,10 +212,10 @@ impl<R: Read> RecordStream<R> {
         Ok(Some(4 + path + 4 + data + 8 + protocol::StatPersisted::LENGTH))
     }
 
-    /// Hands over the entry of the table of ACL lists that comes next, and takes it.
+    /// Hands over the entry of the table of ACL lists that comes next, with its offset, and takes it.
     pub(super) fn acl_entry(
         &mut self,
-        accept: impl FnOnce(i64, AclSlice<'_>) -> Result<(), Refusal>,
+        accept: impl FnOnce(u64, i64, AclSlice<'_>) -> Result<(), Refusal>,
     ) -> Result<(), StreamError> {
         let count = i32::from_be_bytes(self.peek(12)?[8..].try_into().expect("four bytes"));
         let max = self.record_bytes_max;
@@ -217,9 +229,10 @@ impl<R: Read> RecordStream<R> {
                 return Err(self.error(Problem::Length { what: "list of ACLs", max, found: size as i64 }));
             }
         }
+        let offset = self.offset();
         let mut reader = Reader::new(self.peek(size)?);
         let problem = match protocol::snapshot::read_acl_entry(&mut reader) {
-            Ok((id, acl)) => accept(id, acl).err().map(Problem::Refused),
+            Ok((id, acl)) => accept(offset, id, acl).err().map(Problem::Refused),
             Err(error) => Some(error.into()),
         };
         match problem {

@@ -280,3 +280,52 @@ fn an_empty_snapshot_counts_as_missing() {
     let loaded = loaded.unwrap();
     assert!(loaded.passed_over.iter().all(|warning| matches!(warning, Warning::SnapshotPassedOver { .. })));
 }
+
+/// Refuses the node that comes after so many.
+struct Choosy(usize);
+
+impl SnapshotSink for Choosy {
+    fn reset(&mut self) {}
+
+    fn session(&mut self, _: SessionId, _: i32) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn acl(&mut self, _: i64, _: AclSlice<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn node(&mut self, _: &NodeRecord<'_>) -> Result<(), Refusal> {
+        self.0 = self.0.checked_sub(1).ok_or("no more")?;
+        Ok(())
+    }
+
+    fn nodes_end(&mut self) -> Result<(), Refusal> {
+        if self.0 == 0 { Err("too few".into()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn reading_ahead_finds_the_same_as_reading_in_step() {
+    const NODES: usize = 20_000;
+    let disk = MemoryDisk::default();
+    small_snapshot(&disk, &version_dir(), zxid(0x1f), Compression::None, NODES - 1);
+    let path = snapshot_path(&disk);
+    let whole = disk.read(&path);
+    assert!(whole.len() > 4 * crate::read_ahead::BATCH_BYTES);
+    let mut rotten = whole.clone();
+    rotten[whole.len() / 2] ^= 0xff;
+    let file = SnapshotFile::list(&disk, &version_dir()).unwrap().remove(0);
+    for bytes in [&whole[..], &rotten, &whole[..whole.len() / 3]] {
+        disk.put(&path, bytes);
+        for accepted in [0, 1, NODES / 4, NODES / 2, NODES - 1, NODES, NODES + 1] {
+            let show = |result: Result<SnapshotSummary, SnapshotError>| match result {
+                Ok(summary) => format!("{summary:?}"),
+                Err(error) => error.to_string(),
+            };
+            let in_step = read_snapshot(&disk, &file, RECORD_BYTES_MAX, &mut Choosy(accepted));
+            let ahead = reader::read_snapshot_ahead(&disk, &file, RECORD_BYTES_MAX, &mut Choosy(accepted));
+            assert_eq!(show(ahead), show(in_step), "{accepted} accepted of {} bytes", bytes.len());
+        }
+    }
+}

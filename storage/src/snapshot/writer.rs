@@ -5,7 +5,7 @@
 //! waits 2 ms at most (`examples/snapshot_vs_log.rs`), and the snapshot takes hardly longer.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 use protocol::jute::JuteWrite;
@@ -69,19 +69,71 @@ pub fn write_snapshot(
     let zxid = name.strip_prefix("snapshot.").expect("a snapshot's name");
     let temporary = folder.join(format!("{TEMPORARY_SNAPSHOT_PREFIX}{zxid}"));
     let path = folder.join(&name);
-    let result = write_temporary(disk, &temporary, head, compression, &mut next_chunk).and_then(|length| {
-        disk.rename(&temporary, &path).about("rename to", &path)?;
-        disk.sync_dir(folder).about("sync", folder)?;
-        Ok(length)
-    });
-    match result {
-        Ok(length) => Ok(SnapshotFile { zxid: head.zxid, compression, path, length }),
-        Err(error) => {
-            // Best effort: recovery removes it as well.
-            let _ = disk.remove(&temporary);
-            Err(error)
-        }
+    let length = write_or_remove(disk, &temporary, head, compression, &mut next_chunk)?;
+    publish(disk, &temporary, &path)?;
+    Ok(SnapshotFile { zxid: head.zxid, compression, path, length })
+}
+
+/// Gives the written file its name.
+fn publish(disk: &dyn Disk, temporary: &Path, path: &Path) -> Result<(), DiskError> {
+    let renamed = disk.rename(temporary, path).about("rename to", path);
+    if renamed.is_err() {
+        // Best effort: recovery removes it as well.
+        let _ = disk.remove(temporary);
     }
+    renamed?;
+    let folder = path.parent().expect("a snapshot is in a folder");
+    disk.sync_dir(folder).about("sync", folder)
+}
+
+fn write_or_remove(
+    disk: &dyn Disk,
+    temporary: &Path,
+    head: &SnapshotHead,
+    compression: Compression,
+    next_chunk: &mut dyn FnMut(&mut Vec<u8>) -> SnapshotChunk,
+) -> Result<u64, SnapshotWriteError> {
+    write_temporary(disk, temporary, head, compression, next_chunk).inspect_err(|_| {
+        // Best effort: recovery removes it as well.
+        let _ = disk.remove(temporary);
+    })
+}
+
+/// A leader's snapshot, whole and on stable storage under a name that recovery does not read but removes: it belongs to
+/// another history than what lies beside it, until [`crate::truncate::adopt_snapshot`] puts it in the place of that.
+#[derive(Debug)]
+#[must_use = "adopt it or discard it"]
+pub struct ReceivedSnapshot {
+    /// The last transaction in it.
+    pub zxid: Zxid,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl ReceivedSnapshot {
+    /// It is not wanted after all.
+    pub fn discard(self, disk: &dyn Disk) -> Result<(), DiskError> {
+        disk.remove(&self.temporary).about("remove", &self.temporary)
+    }
+
+    pub(crate) fn publish(self, disk: &dyn Disk) -> Result<(), DiskError> {
+        publish(disk, &self.temporary, &self.path)
+    }
+}
+
+/// Writes a snapshot that a leader has sent, as [`write_snapshot`] does, but does not let it count yet.
+pub fn write_received(
+    disk: &dyn Disk,
+    folder: &Path,
+    head: &SnapshotHead,
+    compression: Compression,
+    mut next_chunk: impl FnMut(&mut Vec<u8>) -> SnapshotChunk,
+) -> Result<ReceivedSnapshot, SnapshotWriteError> {
+    let name = SnapshotFile::name(head.zxid, compression);
+    // Not the name under which a snapshot of this server's own may be on its way.
+    let temporary = folder.join(format!("{TEMPORARY_SNAPSHOT_PREFIX}received"));
+    write_or_remove(disk, &temporary, head, compression, &mut next_chunk)?;
+    Ok(ReceivedSnapshot { zxid: head.zxid, temporary, path: folder.join(name) })
 }
 
 /// Gives the length of the file.
@@ -130,8 +182,39 @@ fn write_temporary(
     Ok(sink.offset)
 }
 
+/// Writes what [`super::read_tree`] reads: what a leader sends to a learner that takes a whole snapshot. `false` if the
+/// source of nodes gave up.
+pub fn write_tree(
+    out: &mut dyn Write,
+    head: &SnapshotHead,
+    mut next_chunk: impl FnMut(&mut Vec<u8>) -> SnapshotChunk,
+) -> io::Result<bool> {
+    let mut chunk = Vec::new();
+    encode_sessions_and_acls(head, &mut chunk);
+    out.write_all(&chunk)?;
+    loop {
+        chunk.clear();
+        let state = next_chunk(&mut chunk);
+        if state == SnapshotChunk::Abandon {
+            return Ok(false);
+        }
+        out.write_all(&chunk)?;
+        if state == SnapshotChunk::Last {
+            break;
+        }
+    }
+    chunk.clear();
+    write_end(&mut chunk);
+    out.write_all(&chunk)?;
+    Ok(true)
+}
+
 fn encode_head(head: &SnapshotHead, out: &mut Vec<u8>) {
     write_file_header(out);
+    encode_sessions_and_acls(head, out);
+}
+
+fn encode_sessions_and_acls(head: &SnapshotHead, out: &mut Vec<u8>) {
     out.put_length(head.sessions.len());
     for (session, timeout_ms) in &head.sessions {
         write_session(out, *session, *timeout_ms);

@@ -198,6 +198,11 @@ impl LogReader {
         }
     }
 
+    /// The file and the offset of the record that was read last.
+    pub(crate) fn record_start(&self) -> Option<(&Path, u64)> {
+        self.current.as_ref().map(|current| (current.reader.path(), self.record.1))
+    }
+
     /// The last zxid read, or where reading started.
     pub fn last(&self) -> Zxid {
         self.last

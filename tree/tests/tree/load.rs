@@ -34,6 +34,34 @@ fn records_that_make_no_tree_are_refused() {
 }
 
 #[test]
+fn a_node_that_comes_twice_is_found_wherever_it_stands() {
+    let twice = |path: &str| Some(LoadError::DuplicateNode { path: path.to_owned() });
+    assert_eq!(build(&["", "/a", "/a/b", "/c", "/a"]).err(), twice("/a"));
+    assert_eq!(build(&["", "/a", "/a/b", "/c", "/a/b"]).err(), twice("/a/b"));
+    assert_eq!(build(&["", "/a", "/b", "/b", "/a"]).err(), twice("/b"), "the first one in the file");
+    let mut builder = TreeBuilder::new(0);
+    for path in ["", "/a", "/b", "/a"] {
+        builder.node(&record(path, -1)).unwrap();
+    }
+    assert_eq!(builder.check().err(), twice("/a"));
+}
+
+#[test]
+fn parents_are_found_in_every_order_that_has_them_first() {
+    let depth_first = ["", "/a", "/a/b", "/a/b/c", "/a/bb", "/ab", "/ab/b", "/é", "/é/b", "/z"];
+    let mut breadth_first = depth_first;
+    breadth_first.sort_by_key(|path| path.matches('/').count());
+    let mut backwards = breadth_first;
+    backwards.sort_by_key(|path| (path.matches('/').count(), std::cmp::Reverse(*path)));
+    for order in [depth_first, breadth_first, backwards] {
+        let tree = build(&order).unwrap();
+        assert_eq!(tree.check_invariants(), Ok(()));
+        assert!(order.iter().all(|path| tree.find(path).is_some()), "{order:?}");
+        assert_eq!(tree.find("/a").unwrap().child_count(), 2);
+    }
+}
+
+#[test]
 fn nodes_that_every_tree_has_are_added_to_an_old_file() {
     let tree = build(&["", "/zookeeper", "/zookeeper/quota"]).unwrap();
     let config = tree.find(tree::CONFIG_PATH).unwrap();
