@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use protocol::{Id, Xid, Zxid};
+use protocol::peer::{FromLeader, FromLearner, Notification};
+use protocol::{Id, ServerId, Xid, Zxid};
+use zab::LinkId;
 
 /// The time, as the shell's clocks tell it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -100,4 +102,45 @@ pub enum Input<'a> {
     /// The snapshot asked for by [`crate::Fact::SnapshotDue`] is written or has failed; the old versions of nodes
     /// kept for it can go.
     SnapshotEnded,
+    /// Something about the other servers of the ensemble.
+    Peer(PeerInput),
+}
+
+/// What can happen between servers.
+#[derive(Debug)]
+pub enum PeerInput {
+    /// A notification has come.
+    Notification {
+        /// From whom.
+        from: ServerId,
+        /// What.
+        notification: Notification,
+    },
+    /// A connection between election ports stands.
+    PeerConnected(ServerId),
+    /// A connection between election ports is gone.
+    PeerDisconnected(ServerId),
+    /// Somebody has connected to the quorum port.
+    LearnerConnected(LinkId),
+    /// The connection to the leader that was asked for stands.
+    LeaderConnected(LinkId),
+    /// A learner has said something.
+    FromLearner(LinkId, FromLearner),
+    /// The leader has said something.
+    FromLeader(LinkId, FromLeader),
+    /// SNAP has come on this connection, and the tree is being read: nothing else comes on it until
+    /// [`PeerInput::SnapshotInstalled`] or [`PeerInput::LinkClosed`].
+    SnapshotArriving(LinkId),
+    /// The tree that a leader sent was read, is on stable storage with nothing beside it, and is what
+    /// [`crate::Shared`] holds now.
+    SnapshotInstalled {
+        /// Over which connection it came.
+        link: LinkId,
+        /// The last transaction in it.
+        zxid: Zxid,
+    },
+    /// The log was cut below what was applied ([`zab::Action::Truncate`]), and [`crate::Shared`] holds what the disk says.
+    Reloaded,
+    /// A connection on the quorum port is gone, or could not be made.
+    LinkClosed(LinkId),
 }

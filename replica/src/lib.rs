@@ -17,8 +17,8 @@ pub mod settings;
 pub mod shared;
 pub mod status;
 
-pub use input::{ConnectionId, Input, Now};
-pub use output::{Delivery, Fact, Outlet, Outputs};
+pub use input::{ConnectionId, Input, Now, PeerInput};
+pub use output::{Delivery, Fact, Outlet, Outputs, PeerOutput};
 pub use pipeline::order::{Route, SessionOrder};
 pub use replica::Replica;
 pub use settings::ReplicaSettings;

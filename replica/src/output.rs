@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use protocol::{SessionId, Zxid};
 use tree::{QuotaExcess, SnapshotStart};
+use zab::{Action, LinkId, Role};
 
 use crate::input::ConnectionId;
 
@@ -125,6 +126,36 @@ pub enum Fact {
     SoftQuotaExceeded(Vec<QuotaExcess>),
     /// Enough was logged since the last snapshot: write this one, then step [`crate::Input::SnapshotEnded`].
     SnapshotDue(Box<SnapshotStart>),
+    /// What the server is to the ensemble has changed.
+    RoleChanged(Role),
+    /// A leader or learner sent what cannot be.
+    BadPeer {
+        /// On which connection, which is being closed.
+        link: LinkId,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Something to be done for the ensemble. To be carried out in order, each storage action being finished before the next
+/// output is looked at.
+#[derive(Debug)]
+pub enum PeerOutput {
+    /// One of the storage and network actions.
+    Do(Action),
+    /// Whatever is said to this learner from now on must wait for a snapshot, which [`PeerOutput::SendSnapshot`] begins.
+    AwaitSnapshot {
+        /// Which.
+        link: LinkId,
+    },
+    /// Send SNAP and this snapshot to the learner, then what has been waiting; then step
+    /// [`crate::Input::SnapshotEnded`], also if the connection is gone.
+    SendSnapshot {
+        /// To whom.
+        link: LinkId,
+        /// Where to begin.
+        start: Box<SnapshotStart>,
+    },
 }
 
 /// Everything that came out of the steps since it was last taken.

@@ -1,24 +1,32 @@
-//! The replica's one entrance: events come in, are ordered and prepared. What happens once they are durable is in
-//! `complete`.
+//! The replica's one entrance: events come in, are ordered and prepared. What happens once they are committed is in
+//! `complete`, what the ensemble has to do with it in `roles` and `forwarded`.
 
 mod complete;
+mod forwarded;
+mod learner_snapshots;
+mod roles;
 mod snapshot_pace;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use protocol::client::connect::{ConnectRequest, ConnectResponse};
 use protocol::client::op_code::OpCode;
 use protocol::client::request::Request;
-use protocol::jute::FrameStart;
-use protocol::{Epoch, ErrorCode, Id, SessionId, Xid, Zxid};
+use protocol::jute::{DecodeError, FrameStart};
+use protocol::{ErrorCode, Id, SessionId, Xid, Zxid};
 use tree::{Pending, PrepareContext, Prepared};
+use zab::{Action, LinkId, Peer};
 
+use self::forwarded::Renewals;
+use self::learner_snapshots::Transfers;
 use self::snapshot_pace::SnapshotPace;
 use crate::input::{ConnectionId, Input, Now};
 use crate::limits;
-use crate::output::{Delivery, Fact, Outlet, Outputs};
-use crate::pipeline::queue::{Queue, Work};
+use crate::output::{Delivery, Fact, Outlet, Outputs, PeerOutput};
+use crate::pipeline::queue::{Progress, Queue, Work};
+use crate::sessions::Owner;
 use crate::settings::ReplicaSettings;
 use crate::shared::Shared;
 
@@ -40,13 +48,40 @@ pub struct Replica {
     connections: Vec<Option<Connection>>,
     queue: Queue,
     pending: Pending,
-    /// The last zxid given to a transaction.
-    allocated: Zxid,
+    /// Agreement with the other servers; alone, with itself.
+    peer: Peer,
+    /// What the peer wants done and has not been looked at.
+    actions: Vec<Action>,
+    spare_actions: Vec<Action>,
+    carrying_out: bool,
+    peer_outputs: Vec<PeerOutput>,
+    standing: Standing,
+    /// Logged transactions that the queue does not hold, oldest first: what a leader has proposed to us, or what a new
+    /// leader inherits.
+    proposals: VecDeque<(Zxid, Bytes)>,
+    progress: Progress,
+    /// Syncs that have begun.
+    syncs: u64,
+    renewals: Renewals,
+    transfers: Transfers,
+    /// When the leader last asked which sessions were heard.
+    last_ping_ms: u64,
     durable: Zxid,
     next_session: SessionId,
     outputs: Outputs,
     snapshot: SnapshotPace,
     reaper: Reaper,
+}
+
+/// Whether clients are served, and how their writes are agreed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// They are not.
+    Out,
+    /// Writes are proposed here. Alone there is nobody a session could have moved to.
+    Leading { alone: bool },
+    /// Writes are forwarded.
+    Learning { link: LinkId },
 }
 
 /// Finds containers and TTL nodes whose time is over (`ContainerManager`).
@@ -57,24 +92,44 @@ struct Reaper {
 }
 
 impl Replica {
-    /// Takes charge of a recovered tree: everything in it is durable, all its sessions get a full timeout, and
-    /// session ids start above those of any earlier life.
+    /// Takes charge of a recovered tree for a server that is alone: everything in it is durable, all its sessions get
+    /// a full timeout, and session ids start above those of any earlier life.
     pub fn new(shared: Arc<Shared>, settings: ReplicaSettings, now: Now) -> Replica {
-        let tree = shared.tree();
-        let last = tree.last_zxid();
-        let mut sessions = shared.sessions.lock();
-        for (session, timeout_ms) in tree.sessions() {
-            sessions.add(session, timeout_ms, None, now.monotonic_ms);
-        }
-        drop(sessions);
-        drop(tree);
+        let last = shared.tree().last_zxid();
+        let peer = Peer::alone(now.monotonic_ms, settings.server, last);
+        let mut replica = Replica::with_peer(shared, settings, peer, now);
+        replica.standing = Standing::Leading { alone: true };
+        replica
+    }
+
+    /// Takes charge of a recovered tree for a member of an ensemble, and begins to look for a leader.
+    pub fn member(shared: Arc<Shared>, settings: ReplicaSettings, peer: Peer, now: Now) -> Replica {
+        let mut replica = Replica::with_peer(shared, settings, peer, now);
+        replica.start_looking(now);
+        replica
+    }
+
+    fn with_peer(shared: Arc<Shared>, settings: ReplicaSettings, peer: Peer, now: Now) -> Replica {
+        let last = shared.tree().last_zxid();
+        shared.sessions.lock().restart(shared.tree().sessions(), now.monotonic_ms);
         shared.status.set_applied(last);
         Replica {
             shared,
             connections: Vec::new(),
             queue: Queue::default(),
             pending: Pending::new(),
-            allocated: last,
+            peer,
+            actions: Vec::new(),
+            spare_actions: Vec::new(),
+            carrying_out: false,
+            peer_outputs: Vec::new(),
+            standing: Standing::Out,
+            proposals: VecDeque::new(),
+            progress: Progress { committed: last, syncs: 0 },
+            syncs: 0,
+            renewals: Renewals::default(),
+            transfers: Transfers::default(),
+            last_ping_ms: now.monotonic_ms,
             durable: last,
             next_session: SessionId::first(settings.server, now.wall_ms as u64),
             outputs: Outputs::default(),
@@ -120,14 +175,37 @@ impl Replica {
             }
             Input::Disconnected { connection } => self.on_disconnected(connection),
             Input::Tick => self.on_tick(now),
-            Input::Synced { up_to } => self.on_synced(now, up_to, outlet),
+            Input::Synced { up_to } => {
+                self.durable = self.durable.max(up_to);
+                self.peer.on_synced(now.monotonic_ms, up_to, &mut self.actions);
+                self.carry_out(now);
+                self.complete(now, outlet);
+                self.carry_out(now);
+            }
             Input::SnapshotEnded => {
                 // What was kept is dropped after the lock is released: it may be much.
                 let remains = self.shared.lock().write().end_snapshot();
                 drop(remains);
                 self.snapshot.running = false;
             }
+            Input::Peer(event) => self.on_peer(now, event),
         }
+    }
+
+    /// What is to be done for the ensemble, in this order; see [`PeerOutput`]. To be taken after every batch of events
+    /// and again after [`Input::Synced`].
+    pub fn take_peer_outputs(&mut self, into: &mut Vec<PeerOutput>) {
+        into.append(&mut self.peer_outputs);
+    }
+
+    /// When [`Input::Tick`] should come, if not before: by the monotonic clock.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.peer.deadline_ms()
+    }
+
+    /// Agreement, to look at.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// The next transaction to be logged, in the order of zxids: its envelope. The shell must make it durable and
@@ -147,6 +225,9 @@ impl Replica {
     }
 
     fn on_connect(&mut self, now: Now, id: ConnectionId, payload: &[u8], ids: Arc<[Id]>) {
+        if self.standing == Standing::Out {
+            return self.outputs.deliveries.push(Delivery::Close { connection: id });
+        }
         let request = match ConnectRequest::read(payload) {
             Ok(request) if payload.len() <= limits::CONNECT_REQUEST_BYTES_MAX => request,
             _ => {
@@ -187,7 +268,11 @@ impl Replica {
             connection.session = session;
         }
         let request = (Xid::new(0), OpCode::CreateSession.to_wire(), now.monotonic_ms);
-        self.propose(now, (Some(id), session, &[]), request, |pending, context, out| {
+        if let Standing::Learning { link } = self.standing {
+            let body = timeout_ms.to_be_bytes();
+            return self.forward(link, (Some(id), session, &[]), request, &body);
+        }
+        self.propose(now, (Some(id), session, &[], Ok(())), request, |pending, context, out| {
             pending.prepare_create_session(context, timeout_ms, out);
         });
     }
@@ -207,22 +292,36 @@ impl Replica {
     /// suffice to cut somebody off (Java cuts first).
     fn resume_session(&mut self, now: Now, id: ConnectionId, request: &ConnectRequest<'_>, timeout_ms: i32) {
         let session = request.session;
-        let mut sessions = self.shared.sessions.lock();
-        let welcome = session.accepts(request.password) && sessions.get(session).is_some_and(|s| !s.closing);
-        if !welcome {
-            drop(sessions);
-            self.outputs.facts.push(Fact::SessionRefused { session });
-            let start = self.outputs.bytes.len();
-            let frame = FrameStart::open(&mut self.outputs.bytes);
-            ConnectResponse::expired(request.read_only.map(|_| false)).write(&mut self.outputs.bytes);
-            frame.close(&mut self.outputs.bytes);
-            self.outputs.deliver(id, start, 0, 0);
-            self.outputs.deliveries.push(Delivery::Close { connection: id });
-            self.connections[id.place() as usize] = None;
-            return;
+        if !session.accepts(request.password) {
+            return self.refuse_session(id, session);
         }
-        let previous = sessions.resume(session, id, timeout_ms, now.monotonic_ms);
-        drop(sessions);
+        if let Standing::Learning { link } = self.standing {
+            // Only the leader knows who is alive.
+            return self.renew(link, id, session, timeout_ms);
+        }
+        let alive = self.shared.sessions.lock().get(session).is_some_and(|tracked| !tracked.closing);
+        if !alive {
+            return self.refuse_session(id, session);
+        }
+        self.take_up_session(now, id, session, timeout_ms);
+    }
+
+    fn refuse_session(&mut self, id: ConnectionId, session: SessionId) {
+        let Some(connection) = find(&mut self.connections, id) else { return };
+        let read_only = connection.wants_read_only_byte.then_some(false);
+        self.outputs.facts.push(Fact::SessionRefused { session });
+        let start = self.outputs.bytes.len();
+        let frame = FrameStart::open(&mut self.outputs.bytes);
+        ConnectResponse::expired(read_only).write(&mut self.outputs.bytes);
+        frame.close(&mut self.outputs.bytes);
+        self.outputs.deliver(id, start, 0, 0);
+        self.outputs.deliveries.push(Delivery::Close { connection: id });
+        self.connections[id.place() as usize] = None;
+    }
+
+    /// The session is alive and was asked for with its password: it is served on this connection from now on.
+    fn take_up_session(&mut self, now: Now, id: ConnectionId, session: SessionId, timeout_ms: i32) {
+        let previous = self.shared.sessions.lock().resume(session, id, timeout_ms, now.monotonic_ms);
         if let Some(previous) = previous.filter(|&previous| previous != id) {
             self.outputs.deliveries.push(Delivery::Close { connection: previous });
             self.forget(previous);
@@ -246,6 +345,9 @@ impl Replica {
             );
         }
         let known = OpCode::from_wire(op);
+        if known == Some(OpCode::Sync) {
+            return self.begin_sync(now, id, session, request, body);
+        }
         let write = known
             .filter(|op| op.is_write() && !matches!(op, OpCode::CreateSession | OpCode::DeleteContainer));
         let Some(known) = write else {
@@ -253,7 +355,8 @@ impl Replica {
             return self.queue.push(mark, Work::Read, Some(id), session, request);
         };
         let decoded = Request::read(known, body);
-        if decoded.is_err() && known != OpCode::Multi {
+        let learning = matches!(self.standing, Standing::Learning { .. });
+        if decoded.is_err() && (known != OpCode::Multi || learning) {
             // No transaction: there is nothing that could be ordered.
             return self.queue.push(
                 mark,
@@ -268,7 +371,22 @@ impl Replica {
             self.shared.sessions.lock().set_closing(session);
         }
         let ids = Arc::clone(&connection.ids);
-        let who = (Some(id), session, &ids[..]);
+        if let Standing::Learning { link } = self.standing {
+            return self.forward(link, (Some(id), session, &ids), request, body);
+        }
+        let check = self.check_owner(session, Owner::Here);
+        self.propose_request(now, (Some(id), session, &ids, check), request, decoded);
+    }
+
+    /// Proposes what a client asks for, here or at a learner.
+    fn propose_request(
+        &mut self,
+        now: Now,
+        who: (Option<ConnectionId>, SessionId, &[Id], Result<(), ErrorCode>),
+        request: (Xid, i32, u64),
+        decoded: Result<Request<'_>, DecodeError>,
+    ) {
+        let session = who.1;
         let result = self.propose(now, who, request, |pending, context, out| match decoded {
             Ok(Request::CloseSession) => {
                 pending.prepare_close_session(context, out);
@@ -282,8 +400,8 @@ impl Replica {
             }
         });
         match result {
-            Err(ErrorCode::QuotaExceeded) => self.outputs.facts.push(Fact::QuotaRefused { session }),
-            Ok(prepared) if !prepared.soft_quota.is_empty() => {
+            Some(Err(ErrorCode::QuotaExceeded)) => self.outputs.facts.push(Fact::QuotaRefused { session }),
+            Some(Ok(prepared)) if !prepared.soft_quota.is_empty() => {
                 self.outputs.facts.push(Fact::SoftQuotaExceeded(prepared.soft_quota));
             }
             _ => {}
@@ -307,6 +425,12 @@ impl Replica {
     }
 
     fn on_tick(&mut self, now: Now) {
+        self.peer.on_tick(now.monotonic_ms, &mut self.actions);
+        self.carry_out(now);
+        self.note_learners();
+        if !matches!(self.standing, Standing::Leading { .. }) {
+            return;
+        }
         let expired = self.shared.sessions.lock().expired(now.monotonic_ms, limits::EXPIRED_PER_TICK);
         for (session, timeout_ms) in expired {
             self.outputs.facts.push(Fact::SessionExpired { session, timeout_ms });
@@ -321,7 +445,7 @@ impl Replica {
             connection.closing = true;
         }
         let request = (Xid::new(0), OpCode::CloseSession.to_wire(), now.monotonic_ms);
-        self.propose(now, (None, session, &[]), request, |pending, context, out| {
+        self.propose(now, (None, session, &[], Ok(())), request, |pending, context, out| {
             pending.prepare_close_session(context, out);
         });
     }
@@ -339,7 +463,7 @@ impl Replica {
         for _ in 0..most {
             let Some(path) = self.reaper.candidates.pop_front() else { break };
             let request = (Xid::new(0), OpCode::DeleteContainer.to_wire(), now.monotonic_ms);
-            self.propose(now, (None, SessionId::NONE, &[]), request, |pending, context, out| {
+            self.propose(now, (None, SessionId::NONE, &[], Ok(())), request, |pending, context, out| {
                 // A refusal (somebody used the node meanwhile) takes its zxid like any other.
                 let _ = pending.prepare_delete_container(context, &path, out);
             });
@@ -347,22 +471,34 @@ impl Replica {
         }
     }
 
-    /// Gives a zxid to what `write` writes: the envelope of one transaction, a refusal's if need be.
+    /// Gives a zxid to what `write` writes: the envelope of one transaction, a refusal's if need be. `None` if this
+    /// server no longer leads.
     fn propose<R>(
         &mut self,
         now: Now,
-        (connection, session, ids): (Option<ConnectionId>, SessionId, &[Id]),
+        (connection, session, ids, session_check): (
+            Option<ConnectionId>,
+            SessionId,
+            &[Id],
+            Result<(), ErrorCode>,
+        ),
         request @ (xid, ..): (Xid, i32, u64),
         write: impl FnOnce(&mut Pending, &PrepareContext<'_>, &mut Vec<u8>) -> R,
-    ) -> R {
-        let zxid = self.allocate();
+    ) -> Option<R> {
+        let Standing::Leading { alone } = self.standing else { return None };
+        let Some(zxid) = self.peer.next_zxid() else {
+            // Nothing can be ordered before another epoch begins.
+            self.peer.resign(now.monotonic_ms, "the epoch has no zxids left", &mut self.actions);
+            self.carry_out(now);
+            return None;
+        };
         let mark = self.queue.mark();
         let tree = self.shared.tree();
         let context = PrepareContext {
             tree: &tree,
             rules: &self.settings.rules,
             session,
-            session_check: Ok(()),
+            session_check,
             ids,
             cxid: xid.get(),
             zxid,
@@ -370,17 +506,13 @@ impl Replica {
         };
         let result = write(&mut self.pending, &context, self.queue.buffer());
         drop(tree);
+        // Alone, nobody else wants the bytes.
+        let envelope =
+            if alone { Bytes::new() } else { Bytes::copy_from_slice(&self.queue.buffer()[mark..]) };
         self.queue.push(mark, Work::Transaction(zxid), connection, session, request);
-        result
-    }
-
-    fn allocate(&mut self) -> Zxid {
-        // A used-up counter starts a new epoch; alone, a replica needs nobody's consent for it.
-        self.allocated = self
-            .allocated
-            .next()
-            .unwrap_or_else(|| Zxid::new(Epoch::new(self.allocated.epoch().get() + 1), 1));
-        self.allocated
+        self.peer.propose(now.monotonic_ms, zxid, envelope, &mut self.actions);
+        self.carry_out(now);
+        Some(result)
     }
 }
 

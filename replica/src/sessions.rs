@@ -2,4 +2,4 @@
 
 mod tracker;
 
-pub use tracker::{SessionTracker, Tracked};
+pub use tracker::{Owner, SessionTracker, Tracked};

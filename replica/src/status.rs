@@ -1,8 +1,26 @@
 //! What a replica knows about itself that operators ask for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use protocol::Zxid;
+use zab::LearnerCounts;
+
+/// What a server is to its clients and its ensemble.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ServerRole {
+    /// Alone.
+    #[default]
+    Standalone,
+    /// Without a leader: it serves nobody.
+    Looking,
+    /// Leading.
+    Leader,
+    /// Following.
+    Follower,
+    /// Observing.
+    Observer,
+}
 
 /// Numbers that the replica keeps up to date and anybody may read.
 #[derive(Default)]
@@ -11,6 +29,9 @@ pub struct Status {
     transactions: AtomicU64,
     applied: AtomicU64,
     digest_mismatches: AtomicU64,
+    role: AtomicU8,
+    learners: Mutex<Option<LearnerCounts>>,
+    role_since_ms: AtomicU64,
 }
 
 impl Status {
@@ -32,6 +53,36 @@ impl Status {
     /// The last transaction applied, as of the last batch.
     pub fn applied(&self) -> Zxid {
         Zxid::from_wire(self.applied.load(Ordering::Relaxed) as i64)
+    }
+
+    /// What the server is now.
+    pub fn role(&self) -> ServerRole {
+        match self.role.load(Ordering::Relaxed) {
+            1 => ServerRole::Looking,
+            2 => ServerRole::Leader,
+            3 => ServerRole::Follower,
+            4 => ServerRole::Observer,
+            _ => ServerRole::Standalone,
+        }
+    }
+
+    /// The learners of this leader, as of the last tick; `None` if it does not lead an ensemble.
+    pub fn learners(&self) -> Option<LearnerCounts> {
+        *self.learners.lock()
+    }
+
+    /// Since when the server is what it is, by the monotonic clock.
+    pub fn role_since_ms(&self) -> u64 {
+        self.role_since_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_role(&self, role: ServerRole, now_ms: u64) {
+        self.role.store(role as u8, Ordering::Relaxed);
+        self.role_since_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_learners(&self, learners: Option<LearnerCounts>) {
+        *self.learners.lock() = learners;
     }
 
     pub(crate) fn set_applied(&self, zxid: Zxid) {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use protocol::SessionId;
-use protocol::Zxid;
 use protocol::client::connect::ConnectResponse;
 use protocol::client::response::write_header_frame;
-use protocol::jute::FrameStart;
-use protocol::txn::{Transaction, TxnBody};
+use protocol::jute::{FrameStart, Reader};
+use protocol::txn::{Transaction, TxnBody, TxnHeader};
+use protocol::{SessionId, Xid, Zxid};
 use tree::{Tree, WatcherId};
 
 use super::{Connection, Replica, find_in};
@@ -15,18 +14,19 @@ use crate::input::Now;
 use crate::limits;
 use crate::output::{Delivery, Fact, Outlet, Outputs};
 use crate::pipeline::apply::WatchEvents;
-use crate::pipeline::queue::Work;
+use crate::pipeline::queue::{Entry, Work};
 use crate::pipeline::read::{After, Caller, Source};
 use crate::pipeline::reply::write_reply;
 use crate::shared::Shared;
 
 impl Replica {
-    pub(super) fn on_synced(&mut self, now: Now, up_to: Zxid, outlet: &mut dyn Outlet) {
-        self.durable = self.durable.max(up_to);
+    /// Applies and answers whatever can be. Called at the end of every batch of events.
+    pub(super) fn complete(&mut self, now: Now, outlet: &mut dyn Outlet) {
         let shared = Arc::clone(&self.shared);
-        while self.queue.ready(self.durable).is_some() || !self.outputs.is_empty() {
+        while self.can_complete() || !self.outputs.is_empty() || self.transfer_is_due() {
             let mut tree = shared.lock().write();
             self.complete_batch(now, &mut tree);
+            self.start_due_transfer(&mut tree);
             if self.snapshot.is_due(&self.settings, tree.node_count() as u64) {
                 self.snapshot.running = true;
                 self.snapshot.restart(&self.settings);
@@ -41,20 +41,38 @@ impl Replica {
         shared.status.set_outstanding(self.queue.len());
     }
 
-    fn complete_batch(&mut self, now: Now, tree: &mut Tree) {
+    pub(super) fn can_complete(&self) -> bool {
+        self.queue.ready(self.progress).is_some() || self.next_proposal().is_some()
+    }
+
+    pub(super) fn complete_batch(&mut self, now: Now, tree: &mut Tree) {
         let mut applied = Zxid::ZERO;
         let mut count = 0;
         for _ in 0..limits::APPLY_BATCH {
-            let Some((entry, _)) = self.queue.ready(self.durable) else { break };
-            let work = entry.work;
-            if let Work::Transaction(zxid) = work {
-                self.complete_transaction(now, zxid, tree);
+            if let Some(entry) = self.next_entry() {
+                if let Work::Transaction(zxid) = entry.work {
+                    self.complete_transaction(now, zxid, None, Some(&entry), tree);
+                    applied = zxid;
+                    count += 1;
+                } else {
+                    self.complete_other(now, &entry, tree);
+                }
+                self.queue.pop();
+            } else if let Some(whose) = self.next_proposal() {
+                let (zxid, envelope) = self.proposals.pop_front().expect("it was looked at");
+                let entry = match whose {
+                    Whose::Ours => self.queue.oldest().map(|(entry, _)| entry.clone()),
+                    Whose::Foreign => None,
+                };
+                self.complete_transaction(now, zxid, Some(&envelope), entry.as_ref(), tree);
+                if entry.is_some() {
+                    self.queue.pop();
+                }
                 applied = zxid;
                 count += 1;
             } else {
-                self.complete_other(now, work, tree);
+                break;
             }
-            self.queue.pop();
             if self.outputs.bytes.len() > limits::APPLY_BATCH_BYTES {
                 break;
             }
@@ -66,9 +84,43 @@ impl Replica {
         }
     }
 
-    fn complete_transaction(&mut self, now: Now, zxid: Zxid, tree: &mut Tree) {
-        let (entry, envelope) = self.queue.ready(self.durable).expect("the caller saw it");
-        let txn = Transaction::read(envelope).expect("an envelope that this replica wrote can be read");
+    /// The oldest entry, if it can be completed now.
+    fn next_entry(&self) -> Option<Entry> {
+        let (entry, _) = self.queue.ready(self.progress)?;
+        // The leader's word that a sync is done stands behind the commits that the sync must see; those of other servers'
+        // clients are not in the queue.
+        let must_wait = matches!(entry.work, Work::Sync(_)) && self.next_proposal() == Some(Whose::Foreign);
+        (!must_wait).then(|| entry.clone())
+    }
+
+    /// Whether the leader's next transaction can be applied, and whether it answers a request of one of our clients.
+    ///
+    /// Requests go to the leader in the order of the queue, and their transactions come back in that order. Only a sync
+    /// can lag: then its successors wait with it, because their answers must not overtake it.
+    fn next_proposal(&self) -> Option<Whose> {
+        let (zxid, envelope) = self.proposals.front()?;
+        if *zxid > self.progress.committed {
+            return None;
+        }
+        let Some((entry, blocked)) = self.queue.oldest_forwarded() else { return Some(Whose::Foreign) };
+        let header = TxnHeader::read(&mut Reader::new(envelope)).expect("it was read when it came");
+        if (header.session, header.cxid) != (entry.session, entry.xid.get()) {
+            return Some(Whose::Foreign);
+        }
+        (!blocked).then_some(Whose::Ours)
+    }
+
+    /// Applies one transaction, whose envelope is the queue's oldest unless given, and answers whoever asked for it.
+    fn complete_transaction(
+        &mut self,
+        now: Now,
+        zxid: Zxid,
+        envelope: Option<&[u8]>,
+        entry: Option<&Entry>,
+        tree: &mut Tree,
+    ) {
+        let envelope = envelope.unwrap_or_else(|| self.queue.oldest().expect("the caller saw it").1);
+        let txn = Transaction::read(envelope).expect("an envelope that was checked can be read");
         self.snapshot.transactions += 1;
         self.snapshot.bytes += envelope.len() as u64;
         let mut watch_bytes = 0;
@@ -96,12 +148,20 @@ impl Replica {
             let (expected, found) = (digest.tree_digest, tree.digest());
             self.outputs.facts.push(Fact::DigestMismatch { zxid, expected, found });
         }
-        let (connection, session, xid, op) = (entry.connection, entry.session, entry.xid, entry.op);
-        let latency_ms = now.monotonic_ms.saturating_sub(entry.received_ms);
+        let session = txn.header.session;
+        let connection = entry.and_then(|entry| entry.connection);
+        let (xid, op, received_ms) = entry.map_or((Xid::new(0), 0, 0), |e| (e.xid, e.op, e.received_ms));
+        let latency_ms = now.monotonic_ms.saturating_sub(received_ms);
         match &txn.body {
             TxnBody::CreateSession { timeout_ms } => {
                 let connection = connection.filter(|&id| find_in(&self.connections, id).is_some());
-                self.shared.sessions.lock().add(session, *timeout_ms, connection, now.monotonic_ms);
+                let mut sessions = self.shared.sessions.lock();
+                // A client may have come here with its new session before its transaction did.
+                let served = sessions.get(session).and_then(|tracked| tracked.connection);
+                if served.is_none() {
+                    sessions.add(session, *timeout_ms, connection, now.monotonic_ms);
+                }
+                drop(sessions);
                 self.outputs.facts.push(Fact::SessionOpened { session, timeout_ms: *timeout_ms });
                 let connection = connection.and_then(|id| find_in(&self.connections, id));
                 welcome(&self.shared, connection, &mut self.outputs, session, *timeout_ms);
@@ -129,14 +189,14 @@ impl Replica {
         }
     }
 
-    fn complete_other(&mut self, now: Now, work: Work, tree: &Tree) {
-        let (entry, body) = self.queue.ready(self.durable).expect("the caller saw it");
+    fn complete_other(&mut self, now: Now, entry: &Entry, tree: &Tree) {
+        let (_, body) = self.queue.oldest().expect("the caller saw it");
         let latency_ms = now.monotonic_ms.saturating_sub(entry.received_ms);
         let Some(id) = entry.connection else { return };
         let Some(connection) = find_in(&self.connections, id) else { return };
         let start = self.outputs.bytes.len();
-        match work {
-            Work::Transaction(_) => unreachable!("transactions are completed elsewhere"),
+        match entry.work {
+            Work::Transaction(_) | Work::Forwarded => unreachable!("transactions are completed elsewhere"),
             Work::Resume { timeout_ms } => {
                 let session = entry.session;
                 self.outputs.facts.push(Fact::SessionResumed { session });
@@ -154,7 +214,7 @@ impl Replica {
                 write_header_frame(&mut self.outputs.bytes, entry.xid, zxid, code.to_wire());
                 self.outputs.deliver(id, start, 1, latency_ms);
             }
-            Work::Read => {
+            Work::Read | Work::Sync(_) => {
                 let caller =
                     Caller { watcher: id.watcher(), session: connection.session, ids: &connection.ids };
                 let source = Source { tree, watches: &self.shared.watches, rules: &self.settings.rules };
@@ -166,6 +226,15 @@ impl Replica {
             }
         }
     }
+}
+
+/// To whom a transaction belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Whose {
+    /// The oldest request of our own clients asked for it.
+    Ours,
+    /// Another server's client, or nobody.
+    Foreign,
 }
 
 /// The answer to a handshake that succeeded.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::SessionId;
+use zab::LinkId;
 
 use crate::input::ConnectionId;
 
@@ -19,11 +20,25 @@ pub struct Tracked {
     pub timeout_ms: i32,
     /// The connection that serves it now.
     pub connection: Option<ConnectionId>,
+    /// Which server serves it, as far as the leader knows.
+    pub owner: Owner,
     /// Whether its end is already under way.
     pub closing: bool,
     /// When the client was last heard, by the monotonic clock.
     pub heard_ms: Arc<AtomicU64>,
     deadline_ms: u64,
+}
+
+/// The server that a session's client is connected to. A request that comes over another one is late: the client has
+/// gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// Nobody has asked for anything yet.
+    Unknown,
+    /// This server.
+    Here,
+    /// The learner at the other end.
+    Learner(LinkId),
 }
 
 /// All sessions and their deadlines.
@@ -55,9 +70,43 @@ impl SessionTracker {
     ) {
         let deadline_ms = self.deadline(now_ms, timeout_ms);
         let heard_ms = Arc::new(AtomicU64::new(now_ms));
-        self.sessions
-            .insert(session, Tracked { timeout_ms, connection, closing: false, heard_ms, deadline_ms });
+        let owner = if connection.is_some() { Owner::Here } else { Owner::Unknown };
+        self.sessions.insert(
+            session,
+            Tracked { timeout_ms, connection, owner, closing: false, heard_ms, deadline_ms },
+        );
         self.deadlines.entry(deadline_ms).or_default().push(session);
+    }
+
+    /// Forgets everything and tracks these sessions, all as if heard now: what a server does whose role has changed.
+    pub fn restart(&mut self, sessions: impl Iterator<Item = (SessionId, i32)>, now_ms: u64) {
+        self.sessions.clear();
+        self.deadlines.clear();
+        for (session, timeout_ms) in sessions {
+            self.add(session, timeout_ms, None, now_ms);
+        }
+    }
+
+    /// A learner has heard from the client.
+    pub fn touch(&mut self, session: SessionId, now_ms: u64) {
+        if let Some(tracked) = self.sessions.get(&session) {
+            tracked.heard_ms.fetch_max(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The client is connected to that server now. Returns the connection that it had here.
+    pub fn set_owner(&mut self, session: SessionId, owner: Owner) -> Option<ConnectionId> {
+        let tracked = self.sessions.get_mut(&session)?;
+        tracked.owner = owner;
+        if owner == Owner::Here { None } else { tracked.connection.take() }
+    }
+
+    /// Sessions with a connection here that were heard at or after `since_ms`, with their timeouts.
+    pub fn heard_since(&self, since_ms: u64) -> Vec<(SessionId, i32)> {
+        let here = self.sessions.iter().filter(|(_, tracked)| tracked.connection.is_some());
+        here.filter(|(_, tracked)| tracked.heard_ms.load(Ordering::Relaxed) >= since_ms)
+            .map(|(&session, tracked)| (session, tracked.timeout_ms))
+            .collect()
     }
 
     /// Stops tracking a session.
@@ -81,6 +130,7 @@ impl SessionTracker {
         let deadline_ms = self.deadline(now_ms, timeout_ms);
         let tracked = self.sessions.get_mut(&session)?;
         tracked.timeout_ms = timeout_ms;
+        tracked.owner = Owner::Here;
         tracked.heard_ms.store(now_ms, Ordering::Relaxed);
         tracked.deadline_ms = deadline_ms;
         self.deadlines.entry(deadline_ms).or_default().push(session);
