@@ -1,5 +1,5 @@
-//! The configuration of one server: ZooKeeper's `zoo.cfg` and system properties in, one typed
-//! [`Settings`] out.
+//! The configuration of a server, alone or in an ensemble: ZooKeeper's `zoo.cfg` and system
+//! properties in, one typed [`Settings`] out.
 //!
 //! ```text
 //! file bytes ─ file ─► pairs ┐
@@ -20,11 +20,13 @@ mod keys;
 mod read;
 mod settings;
 mod source;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod validate;
 mod value;
 
+pub use ensemble::{EnsembleSettings, SizeFactor};
 pub use error::{Complaint, ConfigError, Origin, Warning, WarningKind};
 pub use file::{PropertiesError, PropertiesProblem, Property as FileProperty, parse_properties};
 pub use keys::{Group, Key, Kind, Property, Status, all as all_keys, lookup, render_markdown};

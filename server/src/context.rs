@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use replica::Shared;
+use storage::directory::DataFolders;
 
 use crate::client_port::registry::Registry;
 use crate::clock::Clock;
@@ -42,6 +43,8 @@ pub struct ServerContext {
     pub settings: Settings,
     /// The limits out of the settings that every frame is held to.
     pub limits: ClientLimits,
+    /// Where the data is.
+    pub folders: Arc<DataFolders>,
     /// Where clients connect.
     pub client_address: SocketAddr,
     /// The last transaction known to be on stable storage.

@@ -8,11 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use replica::{Fact, Input, Replica};
+use protocol::peer::LearnerKind;
+use replica::{Fact, Input, Now, PeerInput, Replica};
+use storage::snapshot::ReceivedSnapshot;
 use storage::txn_log::{TxnLog, TxnLogError};
 use tracing::{debug, error, info, warn};
+use tree::Tree;
+use zab::{LinkId, Role};
 
 use crate::context::ServerContext;
+use crate::ensemble::{Ensemble, EnsembleError};
 use crate::intake::{Batch, Item};
 use crate::post_office::PostOffice;
 use crate::snapshots::Snapshots;
@@ -27,6 +32,12 @@ pub enum Fatal {
     /// The log cannot be written. What was not acknowledged may or may not be in it.
     #[error("the transaction log failed, so nothing more can be acknowledged: {0}")]
     Log(#[from] TxnLogError),
+    /// What the ensemble wants cannot be done.
+    #[error(transparent)]
+    Ensemble(#[from] EnsembleError),
+    /// No other server can be reached any more.
+    #[error("the thread that talks to other servers met a bug in Ferrokeeper and ended")]
+    PeerPort,
 }
 
 /// The core thread's loop and what it owns.
@@ -36,6 +47,8 @@ pub struct Driver {
     office: PostOffice,
     server: Arc<ServerContext>,
     snapshots: Snapshots,
+    /// `None` for a server that is alone.
+    ensemble: Option<Ensemble>,
     next_quota_log: Instant,
     /// Requests taken from the intake that are not completed.
     in_core: usize,
@@ -51,9 +64,20 @@ impl Driver {
         office: PostOffice,
         server: Arc<ServerContext>,
         snapshots: Snapshots,
+        ensemble: Option<Ensemble>,
     ) -> Driver {
         let next_quota_log = Instant::now();
-        Driver { next_quota_log, replica, log, office, server, snapshots, in_core: 0, large_bytes_in_core: 0 }
+        Driver {
+            next_quota_log,
+            replica,
+            log,
+            office,
+            server,
+            snapshots,
+            ensemble,
+            in_core: 0,
+            large_bytes_in_core: 0,
+        }
     }
 
     /// Runs until it is told to stop, then leaves everything durable.
@@ -62,46 +86,26 @@ impl Driver {
         let tick = tick_interval(self.server.settings.sessions.tick_ms);
         let mut next_tick = Instant::now() + tick;
         let mut batch = Batch::default();
+        // A member looks for a leader at once.
+        self.commit()?;
         loop {
-            self.server.intake.take(&mut batch, next_tick.saturating_duration_since(Instant::now()));
+            self.server.intake.take(&mut batch, self.patience(next_tick));
             let mut stop = false;
             let now = self.server.clock.now();
             self.in_core += batch.requests;
             self.large_bytes_in_core += batch.large_bytes;
             for item in batch.items.drain(..) {
-                match item {
-                    Item::Connect { connection, payload, ids, link } => {
-                        self.office.add_link(link);
-                        let payload = &batch.bytes[payload];
-                        self.replica.step(now, Input::Connect { connection, payload, ids }, &mut self.office);
-                    }
-                    Item::Request { connection, xid, op, body, received_ms } => {
-                        let body = &batch.bytes[body];
-                        let input = Input::Request { connection, xid, op, body, received_ms };
-                        self.replica.step(now, input, &mut self.office);
-                    }
-                    Item::Relay { connection, frame, close, received_ms } => {
-                        let frame = &batch.bytes[frame];
-                        let input = Input::Relay { connection, frame, close, received_ms };
-                        self.replica.step(now, input, &mut self.office);
-                    }
-                    Item::Authenticated { connection, ids } => {
-                        let input = Input::Authenticated { connection, ids };
-                        self.replica.step(now, input, &mut self.office);
-                    }
-                    Item::Disconnected { connection } => {
-                        self.office.remove_link(connection);
-                        self.replica.step(now, Input::Disconnected { connection }, &mut self.office);
-                    }
-                    Item::SnapshotEnded => {
-                        self.replica.step(now, Input::SnapshotEnded, &mut self.office);
-                    }
-                    Item::Stop => stop = true,
+                if matches!(item, Item::Stop) {
+                    stop = true;
+                } else {
+                    self.take_in(now, item, &batch.bytes)?;
                 }
             }
             batch.clear();
-            if Instant::now() >= next_tick {
-                self.replica.step(now, Input::Tick, &mut self.office);
+            if Instant::now() >= next_tick
+                || self.replica.deadline_ms().is_some_and(|at| now.monotonic_ms >= at)
+            {
+                self.step(now, Input::Tick)?;
                 next_tick = Instant::now() + tick;
             }
             self.commit()?;
@@ -111,28 +115,118 @@ impl Driver {
         }
     }
 
-    /// Logs what is new, makes it durable and lets out what waited for that.
-    fn commit(&mut self) -> Result<(), Fatal> {
-        let mut last = self.replica.durable();
-        while let Some((zxid, envelope)) = self.replica.next_unlogged() {
-            self.log.append(zxid, envelope)?;
-            last = zxid;
+    /// How long the core may sleep.
+    fn patience(&self, next_tick: Instant) -> Duration {
+        let tick = next_tick.saturating_duration_since(Instant::now());
+        match self.replica.deadline_ms() {
+            Some(at) => {
+                let now_ms = self.server.clock.now().monotonic_ms;
+                tick.min(Duration::from_millis(at.saturating_sub(now_ms)))
+            }
+            None => tick,
         }
-        if last > self.replica.durable() {
-            let start = Instant::now();
-            let durable = self.log.sync()?;
-            self.server.durable_zxid.store(durable.to_wire(), Ordering::Relaxed);
-            let sync_ms = start.elapsed().as_millis() as u64;
-            self.server.stats.fsync.add(1, sync_ms, sync_ms);
-            if sync_ms > self.server.settings.storage.slow_sync_ms {
-                warn!(
-                    sync_ms,
-                    "the disk took long to make the transaction log durable; every write waits for it"
-                );
+    }
+
+    fn take_in(&mut self, now: Now, item: Item, bytes: &[u8]) -> Result<(), Fatal> {
+        match item {
+            Item::Connect { connection, payload, ids, link } => {
+                self.office.add_link(link);
+                self.step(now, Input::Connect { connection, payload: &bytes[payload], ids })
+            }
+            Item::Request { connection, xid, op, body, received_ms } => {
+                self.step(now, Input::Request { connection, xid, op, body: &bytes[body], received_ms })
+            }
+            Item::Relay { connection, frame, close, received_ms } => {
+                self.step(now, Input::Relay { connection, frame: &bytes[frame], close, received_ms })
+            }
+            Item::Authenticated { connection, ids } => {
+                self.step(now, Input::Authenticated { connection, ids })
+            }
+            Item::Disconnected { connection } => {
+                self.office.remove_link(connection);
+                self.step(now, Input::Disconnected { connection })
+            }
+            Item::SnapshotEnded => self.step(now, Input::SnapshotEnded),
+            Item::Peer(input) => {
+                if let (PeerInput::LinkClosed(link), Some(ensemble)) = (&input, &mut self.ensemble) {
+                    ensemble.forget(*link);
+                }
+                self.step(now, Input::Peer(input))
+            }
+            Item::FromLearner { link, messages, bytes } => {
+                for message in messages {
+                    self.step(now, Input::Peer(PeerInput::FromLearner(link, message)))?;
+                }
+                self.processed(link, bytes);
+                Ok(())
+            }
+            Item::FromLeader { link, messages, bytes } => {
+                for message in messages {
+                    self.step(now, Input::Peer(PeerInput::FromLeader(link, message)))?;
+                }
+                self.processed(link, bytes);
+                Ok(())
+            }
+            Item::SnapshotReceived { link, tree, received } => self.install(now, link, *tree, received),
+            Item::PeerPortFailed => Err(Fatal::PeerPort),
+            Item::Stop => Ok(()),
+        }
+    }
+
+    fn processed(&self, link: LinkId, bytes: usize) {
+        if let Some(ensemble) = &self.ensemble {
+            ensemble.processed(link, bytes);
+        }
+    }
+
+    /// Steps the replica and does what it wants done for the ensemble before anything else happens.
+    fn step(&mut self, now: Now, input: Input<'_>) -> Result<(), Fatal> {
+        self.replica.step(now, input, &mut self.office);
+        self.carry_out()?;
+        Ok(())
+    }
+
+    fn carry_out(&mut self) -> Result<bool, Fatal> {
+        match &mut self.ensemble {
+            Some(ensemble) => Ok(ensemble.carry_out(&mut self.replica, &mut self.log, &mut self.office)?),
+            None => Ok(false),
+        }
+    }
+
+    /// The leader's tree takes the place of everything that is here, unless the leader is given up already.
+    fn install(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        tree: Tree,
+        received: ReceivedSnapshot,
+    ) -> Result<(), Fatal> {
+        let Some(ensemble) = &mut self.ensemble else { return Ok(()) };
+        if !self.replica.peer().awaits_snapshot(link) {
+            ensemble.discard(received);
+            return Ok(());
+        }
+        let zxid = tree.last_zxid();
+        ensemble.adopt(tree, received, &mut self.log)?;
+        self.step(now, Input::Peer(PeerInput::SnapshotInstalled { link, zxid }))
+    }
+
+    /// Logs what is new, makes it durable and lets out what waited for that, until nothing is left to do.
+    fn commit(&mut self) -> Result<(), Fatal> {
+        loop {
+            while let Some((zxid, envelope)) = self.replica.next_unlogged() {
+                self.log.append(zxid, envelope)?;
+            }
+            // Proposals travel while the disk works.
+            self.flush();
+            self.sync()?;
+            let now = self.server.clock.now();
+            let up_to = self.log.last_synced();
+            self.replica.step(now, Input::Synced { up_to }, &mut self.office);
+            if !self.carry_out()? {
+                break;
             }
         }
-        let now = self.server.clock.now();
-        self.replica.step(now, Input::Synced { up_to: last }, &mut self.office);
         let left = self.replica.in_progress().min(self.in_core);
         self.server.intake.finished(self.in_core - left);
         self.in_core = left;
@@ -141,6 +235,30 @@ impl Driver {
         }
         for fact in std::mem::take(&mut self.office.facts) {
             self.on_fact(fact)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        if let Some(ensemble) = &mut self.ensemble {
+            ensemble.flush();
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), Fatal> {
+        if self.log.last_appended() == self.log.last_synced() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let durable = self.log.sync()?;
+        self.server.durable_zxid.store(durable.to_wire(), Ordering::SeqCst);
+        let sync_ms = start.elapsed().as_millis() as u64;
+        self.server.stats.fsync.add(1, sync_ms, sync_ms);
+        if sync_ms > self.server.settings.storage.slow_sync_ms {
+            warn!(
+                sync_ms,
+                "the disk took long to make the transaction log durable; every write waits for it"
+            );
         }
         Ok(())
     }
@@ -197,12 +315,32 @@ impl Driver {
                     }
                 }
             }
+            Fact::RoleChanged(role) => on_role(role),
+            Fact::BadPeer { link, why } => {
+                warn!(%link, why, "another server sent what cannot be; the connection is closed");
+            }
             Fact::SnapshotDue(start) => {
                 self.log.roll()?;
                 self.snapshots.start(&self.server, *start);
             }
         }
         Ok(())
+    }
+}
+
+/// One line for every change, in the words that operators of ZooKeeper look for.
+fn on_role(role: Role) {
+    match role {
+        Role::Looking { why } => info!(why, "LOOKING: nobody is served until a leader is found"),
+        Role::Preparing => info!("elected; a quorum has to agree to the next epoch"),
+        Role::Joining { leader } => info!(%leader, "a leader was elected; synchronizing with it"),
+        Role::Leading { epoch } => info!(%epoch, "LEADING"),
+        Role::Learning { leader, epoch, kind: LearnerKind::Follower, .. } => {
+            info!(%leader, %epoch, "FOLLOWING");
+        }
+        Role::Learning { leader, epoch, kind: LearnerKind::Observer, .. } => {
+            info!(%leader, %epoch, "OBSERVING");
+        }
     }
 }
 

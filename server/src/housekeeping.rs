@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use protocol::Zxid;
 use storage::directory::DataFolders;
 use storage::durable_mark::DurableMark;
@@ -15,7 +16,7 @@ use crate::context::ServerContext;
 const MARK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs until the server stops, and writes the durable mark once more then.
-pub fn run(server: &ServerContext, folders: &DataFolders, mut mark: DurableMark) {
+pub fn run(server: &ServerContext, folders: &DataFolders, mark: &Mutex<DurableMark>) {
     let interval =
         server.settings.storage.retention.map(|retention| Duration::from_millis(retention.interval_ms));
     let mut next_purge = interval.map(|interval| Instant::now() + interval);
@@ -26,8 +27,12 @@ pub fn run(server: &ServerContext, folders: &DataFolders, mut mark: DurableMark)
         if !stopping {
             std::thread::park_timeout(MARK_INTERVAL);
         }
+        let mut mark = mark.lock();
+        // Under the lock: whoever shortens the log lowers both.
         let durable = Zxid::from_wire(server.durable_zxid.load(Ordering::SeqCst));
-        if let Err(error) = mark.note_durable(durable)
+        let noted = mark.note_durable(durable);
+        drop(mark);
+        if let Err(error) = noted
             && !std::mem::replace(&mut warned, true)
         {
             warn!(%error, "cannot note how far the log is durable: a lost end of it may look like a torn one");

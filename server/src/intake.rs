@@ -7,8 +7,12 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use protocol::peer::{FromLeader, FromLearner};
 use protocol::{Id, Xid};
-use replica::ConnectionId;
+use replica::{ConnectionId, PeerInput};
+use storage::snapshot::ReceivedSnapshot;
+use tree::Tree;
+use zab::LinkId;
 
 use crate::client_port::link::Link;
 
@@ -63,6 +67,37 @@ pub enum Item {
     },
     /// The snapshot is written, or has failed.
     SnapshotEnded,
+    /// Something between servers.
+    Peer(PeerInput),
+    /// Packets from a learner: all of one read.
+    FromLearner {
+        /// On which connection.
+        link: LinkId,
+        /// In order.
+        messages: Vec<FromLearner>,
+        /// What they took, to be given back when they are done with.
+        bytes: usize,
+    },
+    /// Packets from the leader: all of one read.
+    FromLeader {
+        /// On which connection.
+        link: LinkId,
+        /// In order.
+        messages: Vec<FromLeader>,
+        /// What they took, to be given back when they are done with.
+        bytes: usize,
+    },
+    /// The tree that the leader sent on this connection; its file is durable.
+    SnapshotReceived {
+        /// On which connection.
+        link: LinkId,
+        /// The tree.
+        tree: Box<Tree>,
+        /// Its file.
+        received: ReceivedSnapshot,
+    },
+    /// No other server can be reached any more: a bug.
+    PeerPortFailed,
     /// Finish what is there and end.
     Stop,
 }

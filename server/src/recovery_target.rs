@@ -1,5 +1,8 @@
 //! Builds a tree out of what recovery finds on the disk.
 
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 use protocol::acl::AclSlice;
 use protocol::snapshot::{NodeRecord, ZxidDigest};
 use protocol::txn::Transaction;
@@ -15,6 +18,8 @@ pub struct TreeTarget {
     tree: Option<Tree>,
     /// Before this zxid the tree is between two states: it came from a fuzzy snapshot.
     settled_at: Zxid,
+    /// The newest transactions replayed, oldest first, for the members of an ensemble.
+    tail: Option<Tail>,
     /// States that did not have the digest that snapshot or transaction say.
     digest_mismatches: u64,
 }
@@ -22,7 +27,25 @@ pub struct TreeTarget {
 impl TreeTarget {
     /// An empty tree to begin with. The seed goes into the hash of paths.
     pub fn new(seed: u64) -> TreeTarget {
-        TreeTarget { seed, builder: None, tree: None, settled_at: Zxid::ZERO, digest_mismatches: 0 }
+        TreeTarget {
+            seed,
+            builder: None,
+            tree: None,
+            settled_at: Zxid::ZERO,
+            tail: None,
+            digest_mismatches: 0,
+        }
+    }
+
+    /// Keeps the end of the log as well: so many transactions and bytes of it at most.
+    pub fn keep_tail(mut self, entries_max: usize, bytes_max: usize) -> TreeTarget {
+        self.tail = Some(Tail { entries: VecDeque::new(), bytes: 0, entries_max, bytes_max });
+        self
+    }
+
+    /// The end of the log, taken out.
+    pub fn take_tail(&mut self) -> VecDeque<(Zxid, Bytes)> {
+        self.tail.as_mut().map(|tail| std::mem::take(&mut tail.entries)).unwrap_or_default()
     }
 
     /// What was built.
@@ -41,9 +64,29 @@ impl TreeTarget {
     }
 }
 
+struct Tail {
+    entries: VecDeque<(Zxid, Bytes)>,
+    bytes: usize,
+    entries_max: usize,
+    bytes_max: usize,
+}
+
+impl Tail {
+    fn push(&mut self, zxid: Zxid, envelope: &[u8]) {
+        self.bytes += envelope.len();
+        self.entries.push_back((zxid, Bytes::copy_from_slice(envelope)));
+        while (self.entries.len() > self.entries_max || self.bytes > self.bytes_max)
+            && let Some((_, oldest)) = self.entries.pop_front()
+        {
+            self.bytes -= oldest.len();
+        }
+    }
+}
+
 impl SnapshotSink for TreeTarget {
     fn reset(&mut self) {
-        *self = TreeTarget::new(self.seed);
+        let tail = self.tail.take().map(|tail| Tail { entries: VecDeque::new(), bytes: 0, ..tail });
+        *self = TreeTarget { tail, ..TreeTarget::new(self.seed) };
     }
 
     fn session(&mut self, session: SessionId, timeout_ms: i32) -> Result<(), Refusal> {
@@ -57,6 +100,10 @@ impl SnapshotSink for TreeTarget {
 
     fn node(&mut self, node: &NodeRecord<'_>) -> Result<(), Refusal> {
         Ok(self.builder().node(node)?)
+    }
+
+    fn nodes_end(&mut self) -> Result<(), Refusal> {
+        Ok(self.builder().check()?)
     }
 }
 
@@ -79,7 +126,10 @@ impl RecoveryTarget for TreeTarget {
         let txn = Transaction::read(envelope)?;
         let seed = self.seed;
         let tree = self.tree.get_or_insert_with(|| Tree::new(seed));
-        tree.apply(&txn, &mut ());
+        tree.replay(&txn);
+        if let Some(tail) = &mut self.tail {
+            tail.push(txn.header.zxid, envelope);
+        }
         if let Some(digest) = txn.digest
             && txn.header.zxid >= self.settled_at
             && !tree.agrees_with(digest)

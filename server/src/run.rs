@@ -1,5 +1,6 @@
 //! Starting and stopping a server: every thread is started and joined here.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,8 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
+use parking_lot::Mutex;
+use protocol::peer::{LearnerKind, MemberRole};
 use protocol::{ServerId, Zxid};
 use replica::{Replica, ReplicaSettings, Shared};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -23,16 +27,20 @@ use storage::snapshot::{Compression, SnapshotChunk, SnapshotWriteError, write_sn
 use storage::txn_log::{Durability, TxnLog, TxnLogOptions};
 use tracing::{info, warn};
 use tree::{AuthRules, DigestAlgorithm, Rules, Tree};
+use zab::quorum::QuorumError;
+use zab::{Epochs, Peer, PeerSettings};
 
 use crate::client_port::io_thread::{BELL, IoThread};
 use crate::client_port::registry::Registry;
 use crate::clock::Clock;
-use crate::config::{ClientAddress, ClientPortSettings, Settings, SnapshotCompression};
+use crate::config::{ClientAddress, ClientPortSettings, EnsembleSettings, Settings, SnapshotCompression};
 use crate::context::{ClientLimits, ServerContext};
 use crate::driver::{self, Driver, Fatal};
+use crate::ensemble::{Ensemble, EnsembleStorage, Gate};
 use crate::housekeeping;
 use crate::intake::Intake;
 use crate::mailbox::Mailbox;
+use crate::peer_port::{PeerPort, PeerPortSettings};
 use crate::post_office::PostOffice;
 use crate::recovery_target::TreeTarget;
 use crate::snapshots::{Snapshots, head};
@@ -70,6 +78,17 @@ pub enum RunError {
     /// The first snapshot cannot be written.
     #[error("cannot write the first snapshot: {0}")]
     FirstSnapshot(SnapshotWriteError),
+    /// The ports for other servers are not to be had.
+    #[error("cannot open the ports for other servers, {addresses}: {source}")]
+    PeerPort {
+        /// Which.
+        addresses: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The members cannot be counted.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
     /// The operating system refuses something else.
     #[error("cannot {what}: {source}")]
     System {
@@ -132,8 +151,8 @@ impl Server {
         let clock = Clock::start();
         let listener = listen(&settings.client_port)?;
         let client_address = listener.local_addr().map_err(system("read the address of the client port"))?;
-        let folders = open_folders(&settings)?;
-        let (tree, recovered) = recover_tree(&folders, &settings)?;
+        let folders = Arc::new(open_folders(&settings)?);
+        let (tree, recovered, tail) = recover_tree(&folders, &settings)?;
         let last =
             recovered.last_zxid.ok_or_else(|| RunError::NoData { folder: folders.snapshots().into() })?;
         let disk = Arc::clone(folders.disk());
@@ -142,11 +161,23 @@ impl Server {
         let rules = rules(&settings);
         let replica_settings = replica_settings(&settings, rules.clone());
         let shared = Arc::new(Shared::new(tree, rules, replica_settings.tick_ms));
-        let mut replica = Replica::new(Arc::clone(&shared), replica_settings, clock.now());
-        replica.set_log_length(recovered.replayed);
-        let context = Arc::new(context(settings, shared, clock, client_address));
+        let context =
+            Arc::new(context(settings, Arc::clone(&shared), clock, client_address, Arc::clone(&folders)));
         context.durable_zxid.store(last.to_wire(), Ordering::Relaxed);
-        let folders = Arc::new(folders);
+        let mark = Arc::new(Mutex::new(recovered.durable_mark));
+        let epochs = Epochs { accepted: recovered.accepted_epoch, current: recovered.current_epoch };
+        let now = context.clock.now();
+        let (mut replica, ensemble) = match &context.settings.ensemble {
+            None => (Replica::new(shared, replica_settings, now), None),
+            Some(settings) => {
+                let membership = settings.membership.clone();
+                let mut peer = Peer::member(peer_settings(settings), membership, epochs, last)?;
+                peer.preload(tail);
+                let ensemble = join_ensemble(&context, settings, Arc::clone(&mark))?;
+                (Replica::member(shared, replica_settings, peer, now), Some(ensemble))
+            }
+        };
+        replica.set_log_length(recovered.replayed);
         let snapshots = Snapshots::new(Arc::clone(&folders), compression(&context.settings));
 
         let mut server = {
@@ -162,7 +193,7 @@ impl Server {
             }
         };
         if let Err(source) =
-            server.start_threads(listener, replica, log, snapshots, folders, recovered.durable_mark)
+            server.start_threads(listener, (replica, log, snapshots, ensemble), folders, mark)
         {
             server.stop();
             return Err(RunError::System { what: "start the threads", source });
@@ -173,11 +204,9 @@ impl Server {
     fn start_threads(
         &mut self,
         listener: TcpListener,
-        replica: Replica,
-        log: TxnLog,
-        snapshots: Snapshots,
+        (replica, log, snapshots, ensemble): (Replica, TxnLog, Snapshots, Option<Ensemble>),
         folders: Arc<DataFolders>,
-        mark: DurableMark,
+        mark: Arc<Mutex<DurableMark>>,
     ) -> io::Result<()> {
         let threads = self.context.settings.io_threads.get();
         let mut polls = Vec::new();
@@ -189,11 +218,11 @@ impl Server {
         }
         let office = PostOffice::new(mailboxes.clone());
         self.mailboxes = mailboxes.clone();
-        let driver = Driver::new(replica, log, office, Arc::clone(&self.context), snapshots);
+        let driver = Driver::new(replica, log, office, Arc::clone(&self.context), snapshots, ensemble);
         self.core = Some(self.spawn("core", move || driver.run().map_err(Failure::Core))?);
         let context = Arc::clone(&self.context);
         let housekeeper = self.spawn("housekeeper", move || {
-            housekeeping::run(&context, &folders, mark);
+            housekeeping::run(&context, &folders, &mark);
             Ok(())
         })?;
         self.others.push(housekeeper);
@@ -227,6 +256,12 @@ impl Server {
     /// Where clients connect.
     pub fn client_address(&self) -> SocketAddr {
         self.context.client_address
+    }
+
+    /// Which server of its ensemble this is, and how many there are; `None` if it is alone.
+    pub fn membership(&self) -> Option<(ServerId, usize)> {
+        let ensemble = self.context.settings.ensemble.as_ref()?;
+        Some((ensemble.me, ensemble.membership.members.len()))
     }
 
     /// The last transaction found on the disk.
@@ -316,8 +351,15 @@ fn open_folders(settings: &Settings) -> Result<DataFolders, DirectoryError> {
     DataFolders::open(Arc::new(RealDisk), &settings.storage.data_dir, &settings.storage.data_log_dir, missing)
 }
 
-fn recover_tree(folders: &DataFolders, settings: &Settings) -> Result<(Tree, Recovered), RunError> {
+/// The end of a log: transactions with their zxids.
+type LogTail = VecDeque<(Zxid, Bytes)>;
+
+fn recover_tree(folders: &DataFolders, settings: &Settings) -> Result<(Tree, Recovered, LogTail), RunError> {
     let mut target = TreeTarget::new(getrandom::u64().unwrap_or_else(|_| crate::clock::wall_ms() as u64));
+    if let Some(ensemble) = &settings.ensemble {
+        let entries_max = ensemble.commit_log_count.max(HISTORY_ENTRIES_LEAST) as usize;
+        target = target.keep_tail(entries_max, HISTORY_BYTES_MAX);
+    }
     let recovered = recover(folders, &recovery_options(settings), &mut target)?;
     for warning in &recovered.warnings {
         warn!("{warning}");
@@ -328,8 +370,10 @@ fn recover_tree(folders: &DataFolders, settings: &Settings) -> Result<(Tree, Rec
             "the recovered tree differs from the digests on the disk: was it written with other settings?"
         );
     }
+    let tail = target.take_tail();
     let mut tree = target.into_tree();
-    let strays = tree.remove_strays();
+    // In an ensemble nobody changes its tree alone: the leader has strays removed by a transaction.
+    let strays = if settings.ensemble.is_none() { tree.remove_strays() } else { 0 };
     if strays > 0 {
         info!(nodes = strays, "ephemeral nodes of sessions that do not exist removed");
     }
@@ -337,7 +381,7 @@ fn recover_tree(folders: &DataFolders, settings: &Settings) -> Result<(Tree, Rec
         write_first_snapshot(folders, settings, &mut tree).map_err(RunError::FirstSnapshot)?;
         folders.remove_initialize_marker().map_err(RecoveryError::from)?;
     }
-    Ok((tree, recovered))
+    Ok((tree, recovered, tail))
 }
 
 /// Nothing can be recovered from a log alone: there must be a snapshot before anything is logged.
@@ -365,6 +409,7 @@ fn context(
     shared: Arc<Shared>,
     clock: Clock,
     client_address: SocketAddr,
+    folders: Arc<DataFolders>,
 ) -> ServerContext {
     let limits = &settings.limits;
     let registry = Registry::new(
@@ -384,11 +429,82 @@ fn context(
         clock,
         settings,
         limits,
+        folders,
         client_address,
         durable_zxid: AtomicI64::new(0),
         stopping: AtomicBool::new(false),
         trace_mask: AtomicI64::new(crate::context::TRACE_MASK_DEFAULT),
     }
+}
+
+/// Committed transactions that are kept for learners that were away, if they fit [`HISTORY_BYTES_MAX`]; more than
+/// `commitLogCount` asks for, because the alternative is a whole snapshot.
+const HISTORY_ENTRIES_LEAST: u32 = 200_000;
+
+/// What they may take: about 200,000 small ones.
+const HISTORY_BYTES_MAX: usize = 32 << 20;
+
+/// How long a quorum's choice waits for a better one (`FastLeaderElection.finalizeWait`).
+const FINALIZE_WAIT_MS: u64 = 200;
+
+/// See [`PeerSettings::join_pause_ms`]: up to a second.
+const JOIN_PAUSE_MS: u64 = 50;
+
+fn peer_settings(settings: &EnsembleSettings) -> PeerSettings {
+    PeerSettings {
+        me: settings.me,
+        kind: match settings.role {
+            MemberRole::Participant => LearnerKind::Follower,
+            MemberRole::Observer => LearnerKind::Observer,
+        },
+        tick_ms: u64::from(settings.tick_ms),
+        init_limit: u64::from(settings.init_limit),
+        sync_limit: u64::from(settings.sync_limit),
+        finalize_wait_ms: FINALIZE_WAIT_MS,
+        notification_interval_min_ms: u64::from(settings.notification_interval_min_ms),
+        notification_interval_max_ms: u64::from(settings.notification_interval_max_ms),
+        join_pause_ms: JOIN_PAUSE_MS,
+        history_entries_max: settings.commit_log_count.max(HISTORY_ENTRIES_LEAST) as usize,
+        history_bytes_max: HISTORY_BYTES_MAX,
+    }
+}
+
+/// How often a learner dials its leader before it looks again (`Learner.connectToLeader`).
+const LEARNER_CONNECT_ATTEMPTS: u32 = 5;
+
+/// Opens the ports for other servers.
+fn join_ensemble(
+    context: &Arc<ServerContext>,
+    settings: &EnsembleSettings,
+    mark: Arc<Mutex<DurableMark>>,
+) -> Result<Ensemble, RunError> {
+    let own = settings.membership.member(settings.me).expect("the configuration was checked for it").clone();
+    let addresses = own.to_string();
+    let port_settings = PeerPortSettings {
+        me: settings.me,
+        own,
+        listen_on_all: settings.listen_on_all_ips,
+        election_bind_retries: settings.election_bind_retries.unwrap_or(0),
+        connect_timeout_ms: settings.connection_timeout_ms,
+        tick_ms: settings.tick_ms,
+        init_limit: settings.init_limit,
+        sync_limit: settings.sync_limit,
+        learner_connect_attempts: LEARNER_CONNECT_ATTEMPTS,
+        learner_connect_delay_ms: settings.learner_connect_delay_ms,
+        packet_bytes_max: context.settings.limits.record_bytes_max as usize,
+    };
+    let members = settings.membership.members.iter();
+    let members = members.map(|(&server, member)| (server, member.addresses.clone())).collect();
+    let gate = Arc::new(Gate::new(Arc::clone(context)));
+    let port = PeerPort::start(port_settings, members, gate)
+        .map_err(|source| RunError::PeerPort { addresses, source })?;
+    let storage = EnsembleStorage {
+        folders: Arc::clone(&context.folders),
+        log_options: log_options(&context.settings),
+        recovery_options: recovery_options(&context.settings),
+        mark,
+    };
+    Ok(Ensemble::new(Arc::clone(context), storage, settings.membership.clone(), port))
 }
 
 fn rules(settings: &Settings) -> Rules {
@@ -413,7 +529,7 @@ fn rules(settings: &Settings) -> Rules {
 fn replica_settings(settings: &Settings, rules: Rules) -> ReplicaSettings {
     let sessions = &settings.sessions;
     ReplicaSettings {
-        server: ServerId::new(1),
+        server: settings.ensemble.as_ref().map_or(ServerId::new(1), |ensemble| ensemble.me),
         tick_ms: u64::from(sessions.tick_ms),
         session_timeout_min_ms: i32::try_from(sessions.timeout_min_ms).unwrap_or(i32::MAX),
         session_timeout_max_ms: i32::try_from(sessions.timeout_max_ms).unwrap_or(i32::MAX),
@@ -431,7 +547,8 @@ fn replica_settings(settings: &Settings, rules: Rules) -> ReplicaSettings {
     }
 }
 
-fn compression(settings: &Settings) -> Compression {
+/// How new snapshots are compressed.
+pub(crate) fn compression(settings: &Settings) -> Compression {
     match settings.storage.compression {
         SnapshotCompression::None => Compression::None,
         SnapshotCompression::Gzip => Compression::Gz,

@@ -14,10 +14,10 @@ use crate::intake::Item;
 use crate::stats::count;
 
 /// Nodes encoded while the tree's lock is held shared: about 50 µs, so that no write waits longer for it.
-const CHUNK_NODES: usize = 250;
+pub const CHUNK_NODES: usize = 250;
 
 /// Bytes gathered before they are given to the writer.
-const CHUNK_BYTES: usize = 256 << 10;
+pub const CHUNK_BYTES: usize = 256 << 10;
 
 /// Starts snapshots.
 pub struct Snapshots {
@@ -52,12 +52,18 @@ fn write(server: &ServerContext, folders: &DataFolders, compression: Compression
     let zxid = start.zxid;
     let mut cursor = start.cursor.clone();
     let head = head(&start, server.settings.tree.digest);
+    let generation = server.shared.generation();
     let written = write_snapshot(&**folders.disk(), folders.snapshots(), &head, compression, |out| {
         if server.stopping.load(Ordering::Relaxed) {
             return SnapshotChunk::Abandon;
         }
         while out.len() < CHUNK_BYTES {
-            if !server.shared.tree().snapshot_chunk(&mut cursor, CHUNK_NODES, out) {
+            let tree = server.shared.tree();
+            if server.shared.generation() != generation {
+                // A leader has put another tree in its place.
+                return SnapshotChunk::Abandon;
+            }
+            if !tree.snapshot_chunk(&mut cursor, CHUNK_NODES, out) {
                 return SnapshotChunk::Last;
             }
         }

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
 use ::tree::Tree;
+use replica::status::ServerRole;
 
 use crate::context::ServerContext;
 
@@ -136,7 +137,7 @@ fn write_answer(
     if !server.settings.four_letter_words.allows(word.as_str()) {
         return writeln!(out, "{} is not executed because it is not in the whitelist.", word.as_str());
     }
-    let serving = !server.stopping.load(Relaxed);
+    let serving = !server.stopping.load(Relaxed) && server.shared.status.role() != ServerRole::Looking;
     match word {
         Word::TelnetBreak => Ok(()),
         Word::Ruok => out.write_str("imok"),

@@ -1,220 +1,237 @@
-//! The `server.N` lines: who would be a member of the ensemble that a configuration describes.
+//! The ensemble that a configuration describes, and which of its members this server is.
 //!
-//! This release runs one server. A configuration with one participant asks for just that, as in
-//! Java (`QuorumPeerConfig.parseDynamicConfig`); one with more is refused, because a member that
-//! runs alone would answer from its own half of the truth and write a history nobody agreed on.
+//! What makes an ensemble is Java's decision (`QuorumPeerConfig`): two participants, or one with
+//! `standaloneEnabled=false`. Everything else is a server alone, for which there are no
+//! [`EnsembleSettings`].
+
+mod members;
+mod my_id;
+mod size_factor;
+
+pub(super) use members::{Company, Members, OwnLine};
+pub(super) use my_id::Me;
+pub use size_factor::SizeFactor;
 
 use super::error::{ConfigError, WarningKind};
-use super::read::Reader;
-use super::source::Given;
-use std::collections::BTreeMap;
+use super::read::{ANY, Reader};
+use super::settings::{SessionSettings, TreeSettings};
+use super::source::{ConfigSource, Given};
+use super::validate::small;
+use protocol::ServerId;
+use protocol::peer::{MemberRole, Membership};
 
-/// What `server.N` lines look like, for complaints.
-const FORM: &str = "write host:port:port, host:port:port:participant or host:port:port:observer, \
-                    then ;port or ;host:port if clients have a port there";
-
-/// The client address at the end of a `server.N` line.
+/// What a member of an ensemble has to know; a server alone has none of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ClientPart {
-    /// The number `N`.
-    pub server_id: i64,
-    /// `0.0.0.0` when the line has only a port.
-    pub host: String,
-    pub port: u16,
-    /// The line itself.
-    pub line: Given,
+pub struct EnsembleSettings {
+    /// Which member this server is: the number in the file `myid` in `dataDir`, 0 to 255. The
+    /// membership has it.
+    pub me: ServerId,
+    /// All members, from the lines `server.N`, `group.G` and `weight.N`. A client port that stands
+    /// in `clientPort` only is not in it, as in Java.
+    pub membership: Membership,
+    /// Whether this member votes, as the membership says.
+    pub role: MemberRole,
+    /// The unit of the limits below (`tickTime`, default 3000); the same as for sessions.
+    pub tick_ms: u32,
+    /// Ticks that a leader may need to gather a quorum, and a learner to be in sync (`initLimit`;
+    /// no default). Times `tick_ms` it fits 31 bits.
+    pub init_limit: u32,
+    /// Ticks without a word after which the other side is given up (`syncLimit`; no default).
+    /// Times `tick_ms` it fits 31 bits.
+    pub sync_limit: u32,
+    /// Ticks that a learner may need to connect to its leader (`connectToLearnerMasterLimit`;
+    /// `init_limit` when that is not set). Times `tick_ms` it fits 31 bits.
+    pub connect_to_learner_master_limit: u32,
+    /// Whether the ports for other servers are opened on all interfaces rather than on the
+    /// addresses of the own line (`quorumListenOnAllIPs`, default false).
+    pub listen_on_all_ips: bool,
+    /// Attempts to open the election port, a second apart (`electionPortBindRetry`, default 3);
+    /// `None` for as many as it takes.
+    pub election_bind_retries: Option<u32>,
+    /// Time to connect to the election port of another server (`cnxTimeout`, default 5000).
+    pub connection_timeout_ms: u32,
+    /// First wait for notifications of an election (`fastleader.minNotificationInterval`, default
+    /// 200).
+    pub notification_interval_min_ms: u32,
+    /// Longest wait for them (`fastleader.maxNotificationInterval`, default 60000), never less
+    /// than the first.
+    pub notification_interval_max_ms: u32,
+    /// Wait between two attempts to connect to the leader (`leaderConnectDelayDuringRetryMs`,
+    /// default 100).
+    pub learner_connect_delay_ms: u32,
+    /// Whether this server serves clients while it leads (`leaderServes`, default yes).
+    pub leader_serves_clients: bool,
+    /// Committed transactions kept in memory for learners that were away (`commitLogCount`,
+    /// default and least 500).
+    pub commit_log_count: u32,
+    /// How much of the log on disk a learner gets rather than a snapshot (`snapshotSizeFactor`,
+    /// default 0.33); `None` for none of it.
+    pub snapshot_size_factor: Option<SizeFactor>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Participant,
-    Observer,
-}
-
-/// Makes sure that the configuration asks for one server, and returns the client address in that
-/// server's line, if it has one.
-pub(super) fn only_member(reader: &mut Reader) -> Result<Option<ClientPart>, ConfigError> {
-    let lines = member_lines(reader)?;
-    let standalone = reader.flag("standaloneEnabled")?;
-    let mut participants = BTreeMap::new();
-    let mut observer = None;
-    for line in &lines {
-        let (id, role, client) = parse_line(line)?;
-        match role {
-            Role::Participant => {
-                participants.insert(id, (line, client));
-            }
-            Role::Observer => observer = Some(line),
+impl EnsembleSettings {
+    /// Reads every key of ensembles, so that those a server alone cannot use are checked as in
+    /// Java; the answer is `None` if `me` is none or the server is alone.
+    pub(super) fn read(
+        reader: &mut Reader,
+        source: &ConfigSource,
+        members: &Members,
+        me: Option<&Me>,
+        sessions: &SessionSettings,
+    ) -> Result<Option<EnsembleSettings>, ConfigError> {
+        reader.values.judge_company(members.company)?;
+        check_election_algorithm(reader)?;
+        let stated_role = stated_role(reader)?;
+        let alone = members.company == Company::Alone;
+        let limits = Limits::read(reader, source, sessions.tick_ms, alone)?;
+        let listen_on_all_ips = reader.flag("quorumListenOnAllIPs")?;
+        let election_bind_retries = election_bind_retries(reader)?;
+        let connection_timeout_ms = small(reader.number("cnxTimeout", 1..=i64::MAX)?);
+        let (notification_interval_min_ms, notification_interval_max_ms) = notification_intervals(reader)?;
+        let learner_connect_delay_ms = small(reader.number("leaderConnectDelayDuringRetryMs", 0..=i64::MAX)?);
+        let leader_serves_clients = reader.flag("leaderServes")?;
+        let commit_log_count = small(reader.number_at_least("commitLogCount", 500)?);
+        let snapshot_size_factor = size_factor::read(reader)?;
+        let (Some(me), Some(limits)) = (me, limits) else {
+            return Ok(None);
+        };
+        let me = me.id;
+        let role = members.role(me);
+        if let Some((stated, given)) = stated_role
+            && stated != role
+        {
+            let message = format!("is not what the line server.{me} says, and that line counts, as in Java");
+            reader.values.warn(&given, WarningKind::Ignored, message);
         }
+        Ok(Some(EnsembleSettings {
+            me,
+            membership: members.membership.clone(),
+            role,
+            tick_ms: sessions.tick_ms,
+            init_limit: limits.init,
+            sync_limit: limits.sync,
+            connect_to_learner_master_limit: limits.connect,
+            listen_on_all_ips,
+            election_bind_retries,
+            connection_timeout_ms,
+            notification_interval_min_ms,
+            notification_interval_max_ms,
+            learner_connect_delay_ms,
+            leader_serves_clients,
+            commit_log_count,
+            snapshot_size_factor,
+        }))
     }
-    let ensemble = "asks for an ensemble, which this release does not run, and running alone on \
-                    its data would split it";
-    let remedy = "keep one server.N line, or none, to run one server alone; or stay with Apache \
-                  ZooKeeper";
-    if participants.len() > 1 {
-        let (last, _) = participants.into_values().next_back().expect("there are two or more");
-        return Err(last.refused(ensemble, remedy));
-    }
-    if let Some(observer) = observer {
-        return Err(observer.refused(ensemble, remedy));
-    }
-    if !standalone && let Some(given) = reader.given("standaloneEnabled") {
-        return Err(given.refused(ensemble, "set it to true to run one server alone"));
-    }
-    let Some((id, (line, client))) = participants.pop_first() else {
-        return Ok(None);
-    };
-    let message = "is the only server: it runs alone, and the addresses for other servers are not used";
-    reader.values.warn(line, WarningKind::Ignored, message);
-    let part = client.map(|(host, port)| ClientPart { server_id: id, host, port, line: line.clone() });
-    Ok(part)
-}
 
-/// The `server.N` lines, from the dynamic file if there is one.
-fn member_lines(reader: &mut Reader) -> Result<Vec<Given>, ConfigError> {
-    let _ = reader.given("server.*");
-    let own = |family: &str, reader: &Reader| -> Vec<Given> {
-        reader.values.family(family).map(|(_, given)| given.clone()).collect()
-    };
-    let Some(dynamic) = reader.given("dynamicConfigFile") else {
-        return Ok(own("server.", reader));
-    };
-    let misplaced =
-        ["server.", "group.", "weight."].iter().find_map(|family| own(family, reader).into_iter().next());
-    if let Some(misplaced) = misplaced {
-        return Err(misplaced.bad("stands beside dynamicConfigFile", format!("move it to {}", dynamic.value)));
-    }
-    let pairs = reader.values.read_pairs(dynamic.value.as_ref())?;
-    for pair in &pairs {
-        let known = ["server.", "group", "weight"].iter().any(|start| pair.key.starts_with(start));
-        if !known {
-            return Err(pair.bad(
-                "does not belong in a dynamic configuration file",
-                "keep only server, group and weight lines there",
+    /// What other settings mean for a member of an ensemble.
+    pub(super) fn check(
+        reader: &mut Reader,
+        me: &Me,
+        tree: &TreeSettings,
+        read_only_mode: bool,
+    ) -> Result<(), ConfigError> {
+        /// The owner of a node with a time to live begins with this byte, and so would the
+        /// sessions of this server (`EphemeralType.MAX_EXTENDED_SERVER_ID`).
+        const TTL_MARK: ServerId = ServerId::new(255);
+        if read_only_mode {
+            let message = "has no effect in this release: a server that is cut off from the ensemble serves \
+                           nobody";
+            reader.warn("readonlymode.enabled", WarningKind::NotBuilt, message);
+        }
+        if me.id == TTL_MARK && tree.ttl_nodes {
+            return Err(me.given.bad(
+                "cannot be told from the mark of nodes with a time to live",
+                "give this server a number up to 254, or set extendedTypesEnabled=false on all members",
             ));
         }
+        Ok(())
     }
-    Ok(pairs.into_iter().filter(|pair| pair.key.starts_with("server.")).collect())
 }
 
-type Line = (i64, Role, Option<(String, u16)>);
+/// The time limits in ticks.
+struct Limits {
+    init: u32,
+    sync: u32,
+    connect: u32,
+}
 
-/// Reads one line as `QuorumPeer.QuorumServer` does.
-fn parse_line(line: &Given) -> Result<Line, ConfigError> {
-    let malformed = || line.bad("is not a server line", FORM);
-    let number = line.key.split_once('.').and_then(|(_, number)| number.parse().ok());
-    let id = number
-        .ok_or_else(|| line.bad("has no server number", "write the key as server.N, N being a number"))?;
-    let (servers, client) = match line.value.split_once(';') {
-        Some((servers, client)) => (servers, Some(client)),
-        None => (line.value.as_str(), None),
-    };
-    let mut role = None;
-    for address in servers.split('|') {
-        let parts = host_and_ports(address).ok_or_else(malformed)?;
-        let [_, quorum, election, rest @ ..] = parts.as_slice() else {
-            return Err(malformed());
+impl Limits {
+    /// `None` on a server alone, which need not have them.
+    fn read(
+        reader: &mut Reader,
+        source: &ConfigSource,
+        tick_ms: u32,
+        alone: bool,
+    ) -> Result<Option<Limits>, ConfigError> {
+        // Java multiplies them by the tick in 32 bits.
+        let ticks_max = i64::from(i32::MAX) / i64::from(tick_ms);
+        let range = if alone { ANY } else { 1..=ticks_max };
+        let init = reader.optional_number("initLimit", range.clone())?;
+        let sync = reader.optional_number("syncLimit", range)?;
+        let connect_range = if alone { ANY } else { i64::MIN..=ticks_max };
+        let connect = reader.number("connectToLearnerMasterLimit", connect_range)?;
+        if alone {
+            return Ok(None);
+        }
+        let missing = |key, remedy: &str| ConfigError::Missing {
+            path: source.file.clone().unwrap_or_else(|| "command line".into()),
+            key,
+            remedy: remedy.to_owned(),
         };
-        let ports = quorum.parse::<u16>().ok().zip(election.parse::<u16>().ok());
-        let (quorum, election) = ports.ok_or_else(malformed)?;
-        if quorum == election {
-            return Err(line.bad("uses one port for two purposes", "choose two ports"));
-        }
-        let stated = match rest {
-            [] => None,
-            [stated] => Some(parse_role(stated).ok_or_else(malformed)?),
-            _ => return Err(malformed()),
-        };
-        if let (Some(before), Some(stated)) = (role, stated)
-            && before != stated
-        {
-            return Err(line.bad("gives two roles to one server", "choose one of them"));
-        }
-        role = role.or(stated);
+        let init = init.ok_or_else(|| {
+            missing("initLimit", "an ensemble needs it, the same on all members, for example initLimit=10")
+        })?;
+        let sync = sync.ok_or_else(|| {
+            missing("syncLimit", "an ensemble needs it, the same on all members, for example syncLimit=5")
+        })?;
+        let connect = if connect > 0 { connect } else { init };
+        Ok(Some(Limits { init: small(init), sync: small(sync), connect: small(connect) }))
     }
-    let client = match client.filter(|client| !client.is_empty()) {
-        Some(client) => Some(parse_client(client).ok_or_else(malformed)?),
-        None => None,
+}
+
+fn check_election_algorithm(reader: &mut Reader) -> Result<(), ConfigError> {
+    let algorithm = reader.number("electionAlg", ANY)?;
+    match reader.given("electionAlg") {
+        Some(given) if algorithm != 3 => {
+            Err(given.bad("is no way to elect a leader", "remove the key, or write 3, the only one there is"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `peerType`, if it was given.
+fn stated_role(reader: &mut Reader) -> Result<Option<(MemberRole, Given)>, ConfigError> {
+    let Some(given) = reader.given("peerType") else {
+        return Ok(None);
     };
-    Ok((id, role.unwrap_or(Role::Participant), client))
-}
-
-fn parse_role(text: &str) -> Option<Role> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "participant" => Some(Role::Participant),
-        "observer" => Some(Role::Observer),
-        _ => None,
-    }
-}
-
-fn parse_client(text: &str) -> Option<(String, u16)> {
-    let parts = host_and_ports(text)?;
-    let (host, port) = match parts.as_slice() {
-        [port] => ("0.0.0.0", port),
-        [host, port] => (*host, port),
-        _ => return None,
+    let role = match given.value.to_lowercase().as_str() {
+        "participant" => MemberRole::Participant,
+        "observer" => MemberRole::Observer,
+        _ => return Err(given.bad("is no role", "write participant or observer, or remove the key")),
     };
-    Some((host.to_owned(), port.parse().ok()?))
+    Ok(Some((role, given)))
 }
 
-/// Splits at colons; a host in square brackets may hold colons itself.
-fn host_and_ports(text: &str) -> Option<Vec<&str>> {
-    let Some(bracketed) = text.strip_prefix('[') else {
-        return Some(text.split(':').collect());
-    };
-    let (host, rest) = bracketed.split_once(']')?;
-    let rest = rest.strip_prefix(':')?;
-    Some(std::iter::once(host).chain(rest.split(':')).collect())
+/// Java's own number takes the place of a negative one; zero means for ever.
+fn election_bind_retries(reader: &mut Reader) -> Result<Option<u32>, ConfigError> {
+    const NAME: &str = "electionPortBindRetry";
+    match reader.number(NAME, ANY)? {
+        0 => Ok(None),
+        retries if retries < 0 => {
+            reader.warn(NAME, WarningKind::Adjusted, "must be 0 or more: 3 is used");
+            Ok(Some(3))
+        }
+        retries => Ok(Some(small(retries))),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::error::Origin;
-
-    fn parse(value: &str) -> Result<Line, String> {
-        parse_line(&Given::new("server.7", value, Origin::Define)).map_err(|error| error.to_string())
+fn notification_intervals(reader: &mut Reader) -> Result<(u32, u32), ConfigError> {
+    const MAX: &str = "fastleader.maxNotificationInterval";
+    let min_ms = reader.number("fastleader.minNotificationInterval", 1..=i64::MAX)?;
+    let max_ms = reader.number(MAX, 1..=i64::MAX)?;
+    if max_ms < min_ms {
+        let message = format!("must not be less than fastleader.minNotificationInterval: {min_ms} is used");
+        reader.warn(MAX, WarningKind::Adjusted, message);
     }
-
-    #[test]
-    fn server_lines_are_read_as_java_reads_them() {
-        use Role::{Observer, Participant};
-        let client = |host: &str, port| Some((host.to_owned(), port));
-        for (value, expected) in [
-            ("zk:2888:3888", (7, Participant, None)),
-            ("zk:2888:3888:participant", (7, Participant, None)),
-            ("zk:2888:3888:Observer", (7, Observer, None)),
-            ("zk:2888:3888;2181", (7, Participant, client("0.0.0.0", 2181))),
-            ("zk:2888:3888:observer;10.0.0.1:2181", (7, Observer, client("10.0.0.1", 2181))),
-            ("[::1]:2888:3888;[::1]:2181", (7, Participant, client("::1", 2181))),
-            ("a:2888:3888|b:2889:3889", (7, Participant, None)),
-            ("a:1:2:observer|b:3:4:observer", (7, Observer, None)),
-            ("zk:2888:3888;", (7, Participant, None)),
-        ] {
-            assert_eq!(parse(value), Ok(expected), "{value}");
-        }
-    }
-
-    #[test]
-    fn malformed_server_lines_are_named() {
-        for value in [
-            "",
-            "zk",
-            "zk:2888",
-            "zk:a:b",
-            "zk:2888:99999",
-            "zk:2888:3888:leader",
-            "zk:2888:3888:participant:x",
-            "zk:2888:3888;a:b:c",
-            "zk:2888:3888;1;2",
-            "[::1:2888:3888",
-            "zk:2888:2888",
-            "a:1:2:observer|b:3:4:participant",
-        ] {
-            let error = parse(value).unwrap_err();
-            assert!(error.contains(&format!("server.7={value}")), "{error}");
-        }
-        let unnumbered = Given::new("server.one", "zk:2888:3888", Origin::Define);
-        assert!(parse_line(&unnumbered).is_err());
-    }
+    Ok((small(min_ms), small(max_ms.max(min_ms))))
 }

@@ -4,6 +4,7 @@
 //! Values of secret keys are never printed.
 
 use super::file::PropertiesError;
+use protocol::peer::membership::MembershipProblem;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,26 @@ pub enum ConfigError {
         key: &'static str,
         /// What to write.
         remedy: String,
+    },
+    /// The file that tells a member of an ensemble which one it is does not exist.
+    #[error(
+        "there is no file {}, so that this server does not know which member it is; write the N of its \
+         server.N line into it, one of {members}",
+        path.display()
+    )]
+    NoServerNumber {
+        /// Where the file should be.
+        path: PathBuf,
+        /// The numbers of the members, with commas between.
+        members: String,
+    },
+    /// The lines `server.N`, `group.G` and `weight.N` describe no ensemble.
+    #[error("{origin}: {problem}")]
+    Membership {
+        /// Where the line to blame was written; of the last of them if none is to blame alone.
+        origin: Origin,
+        /// What is wrong and what to do.
+        problem: MembershipProblem,
     },
     /// A value is malformed, out of range, or contradicts another.
     #[error("{0}")]

@@ -64,6 +64,8 @@ pub enum Kind {
     Int,
     /// A number in 64 bits with sign.
     Long,
+    /// A number in 32 bits with sign, decimal even where other properties may be octal.
+    DecimalInt,
     /// A number in 64 bits with sign, decimal even where other properties may be octal.
     DecimalLong,
     /// `true` or `false`.
@@ -85,6 +87,12 @@ pub enum Kind {
 pub enum Status {
     /// It does what it does in Java.
     Built,
+    /// It does what it does in Java in an ensemble. A server alone accepts it with a warning when
+    /// it asks for something, as it has no use for it in Java either.
+    BuiltForEnsemble {
+        /// Why it has no effect on a server alone.
+        alone: &'static str,
+    },
     /// It is accepted in silence: the reason why nothing is missed.
     NoEffect(&'static str),
     /// It is accepted with a warning when it asks for something.
@@ -96,6 +104,14 @@ pub enum Status {
     },
     /// The server does not start when the value asks for it: why running without would be unsafe.
     RefusedIfSet(&'static str),
+    /// The same, but only where there are other members; a server without any accepts it with a
+    /// warning.
+    RefusedWithOthers {
+        /// Why running without would be unsafe.
+        why: &'static str,
+        /// What does not happen on a server without other members.
+        alone: &'static str,
+    },
 }
 
 /// The chapters of the table.
@@ -234,6 +250,10 @@ const fn not_built(lacking: &'static str) -> Status {
     Status::NotBuilt { lacking, unless: &[] }
 }
 
+const fn in_ensembles(alone: &'static str) -> Status {
+    Status::BuiltForEnsemble { alone }
+}
+
 const fn not_built_unless(unless: &'static [&'static str], lacking: &'static str) -> Status {
     Status::NotBuilt { lacking, unless }
 }
@@ -289,6 +309,13 @@ mod tests {
                 }
                 Status::NotBuilt { lacking, .. } => {
                     assert!(!lacking.is_empty() && !lacking.ends_with('.'), "{}", key.name);
+                }
+                Status::BuiltForEnsemble { alone } => {
+                    assert!(!alone.is_empty() && !alone.ends_with('.'), "{}", key.name);
+                }
+                Status::RefusedWithOthers { why, alone } => {
+                    assert!(!why.is_empty() && !why.ends_with('.'), "{}", key.name);
+                    assert!(!alone.is_empty() && !alone.ends_with('.'), "{}", key.name);
                 }
             }
         }

@@ -55,7 +55,8 @@ impl Reader {
         let Some(given) = self.values.get(name) else {
             return Ok(None);
         };
-        let decimal = key.kind == Kind::DecimalLong || key.property == Property::FileOnly;
+        let decimal =
+            matches!(key.kind, Kind::DecimalInt | Kind::DecimalLong) || key.property == Property::FileOnly;
         let parse = if decimal { value::parse_decimal } else { value::decode };
         let range = narrow(key.kind, range);
         match parse(&given.value) {
@@ -143,7 +144,9 @@ impl Reader {
 
 fn narrow(kind: Kind, range: RangeInclusive<i64>) -> RangeInclusive<i64> {
     match kind {
-        Kind::Int => *range.start().max(&i64::from(i32::MIN))..=*range.end().min(&i64::from(i32::MAX)),
+        Kind::Int | Kind::DecimalInt => {
+            *range.start().max(&i64::from(i32::MIN))..=*range.end().min(&i64::from(i32::MAX))
+        }
         _ => range,
     }
 }

@@ -1,6 +1,6 @@
 //! The typed settings of one server.
 
-use super::ensemble;
+use super::ensemble::{EnsembleSettings, Members};
 use super::error::{ConfigError, Warning, WarningKind};
 use super::read::{ANY, Reader};
 use super::source::{ConfigSource, Values};
@@ -17,6 +17,8 @@ use tree::DigestAlgorithm;
 pub struct Settings {
     /// The file the settings came from, as it was named.
     pub config_file: Option<PathBuf>,
+    /// The ensemble this server is a member of; `None` for a server alone.
+    pub ensemble: Option<EnsembleSettings>,
     /// Where clients connect.
     pub client_port: ClientPortSettings,
     /// Time and session timeouts.
@@ -33,7 +35,7 @@ pub struct Settings {
     /// The four-letter words that are answered (`4lw.commands.whitelist`).
     pub four_letter_words: FourLetterWords,
     /// Whether a server that is cut off would serve reads (`readonlymode.enabled`, default false).
-    /// A server alone is never cut off.
+    /// A server alone is never cut off, and no other does so yet.
     pub read_only_mode: bool,
     /// Threads that serve connections (`ferrokeeper.ioThreads`, default half of the processors, at
     /// least 1).
@@ -274,17 +276,26 @@ impl Settings {
     }
 
     pub(super) fn read(source: &ConfigSource, reader: &mut Reader) -> Result<Settings, ConfigError> {
-        let member = ensemble::only_member(reader)?;
+        let members = Members::read(reader, source)?;
         let storage = StorageSettings::read(source, reader)?;
-        let client_port = validate::client_port(reader, source, member, &storage.data_dir)?;
+        let me = members.find_me(&storage.data_dir)?;
+        let own_line = me.as_ref().and_then(|me| members.own_line(me.id));
+        let client_port = validate::client_port(reader, source, own_line)?;
+        let sessions = validate::sessions(reader)?;
+        let ensemble = EnsembleSettings::read(reader, source, &members, me.as_ref(), &sessions)?;
+        let tree = TreeSettings::read(reader)?;
         let read_only_mode = reader.flag("readonlymode.enabled")?;
+        if let (Some(_), Some(me)) = (&ensemble, &me) {
+            EnsembleSettings::check(reader, me, &tree, read_only_mode)?;
+        }
         Ok(Settings {
             config_file: source.file.clone(),
+            ensemble,
             client_port,
-            sessions: validate::sessions(reader)?,
+            sessions,
             limits: LimitSettings::read(reader)?,
             storage,
-            tree: TreeSettings::read(reader)?,
+            tree,
             digest_auth: DigestAuth::read(reader)?,
             four_letter_words: validate::four_letter_words(reader, read_only_mode),
             read_only_mode,

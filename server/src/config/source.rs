@@ -5,6 +5,7 @@
 //! overwrites the system property of the same name, so the file wins over `-Dzookeeper.<key>`. A
 //! property that Java reads without the prefix cannot be set from the file, so there `-D` wins.
 
+use super::ensemble::Company;
 use super::error::{Complaint, ConfigError, Origin, Warning, WarningKind};
 use super::file::{self, Property};
 use super::keys::{self, Definition, Kind, Property as KeyProperty, Status};
@@ -275,10 +276,32 @@ impl Values {
         for (key, given) in asking {
             match key.status {
                 Status::Built | Status::NoEffect(_) => {}
+                // Whether these mean anything is known when the server lines were read.
+                Status::BuiltForEnsemble { .. } | Status::RefusedWithOthers { .. } => {}
                 Status::NotBuilt { lacking, .. } => self.warnings.push(
                     given.warning(WarningKind::NotBuilt, format!("has no effect in this release: {lacking}")),
                 ),
                 Status::RefusedIfSet(why) => return Err(refusal(given, why)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Warns of what is of no use to a server alone, and refuses what must not be ignored beside
+    /// other members.
+    pub(super) fn judge_company(&mut self, company: Company) -> Result<(), ConfigError> {
+        let known = self.given.iter().filter_map(|(name, given)| Some((keys::lookup(name)?, given)));
+        let asking = known.filter(|(key, given)| !key.asks_for_nothing(&given.value));
+        for (key, given) in asking {
+            match (key.status, company) {
+                (Status::BuiltForEnsemble { alone }, Company::Alone) => self.warnings.push(
+                    given.warning(WarningKind::Ignored, format!("has no effect on a server alone: {alone}")),
+                ),
+                (Status::RefusedWithOthers { why, .. }, Company::Others) => return Err(refusal(given, why)),
+                (Status::RefusedWithOthers { alone, .. }, _) => self.warnings.push(
+                    given.warning(WarningKind::NotBuilt, format!("has no effect in this release: {alone}")),
+                ),
+                _ => {}
             }
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! Whole configurations: the text of a file and `-D` definitions in, settings, warnings or an
 //! error out.
 
+mod ensemble;
+
 use super::keys;
 use super::read::Reader;
 use super::source::Values;
@@ -162,7 +164,8 @@ fn every_built_key_is_read_and_nothing_else() {
     let mut reader = Reader::new(Values::default());
     Settings::read(&ConfigSource::default(), &mut reader).unwrap();
     let mut asked: Vec<_> = reader.asked.into_iter().collect();
-    let built = keys::all().filter(|key| key.status == Status::Built);
+    let built =
+        keys::all().filter(|key| matches!(key.status, Status::Built | Status::BuiltForEnsemble { .. }));
     let mut built: Vec<_> = built.map(|key| key.name).collect();
     asked.sort_unstable();
     built.sort_unstable();
@@ -286,7 +289,7 @@ fn questionable_lines_are_named_once() {
         ("authProvider.1=org.example.Provider", NotBuilt, &["authProvider.1", "refused"]),
         ("requestThrottleLimit=5", NotBuilt, &["globalOutstandingLimit"]),
         ("observerMasterPort=2191", NotBuilt, &["observers"]),
-        ("peerType=observer", NotBuilt, &["observer"]),
+        ("peerType=observer", Ignored, &["observer"]),
         ("reconfigEnabled=true", NotBuilt, &["reconfig"]),
         ("autopurge.snapRetainCount=1", Adjusted, &["3 is used"]),
         ("snapCount=1", Adjusted, &["2 is used"]),
@@ -321,7 +324,6 @@ fn what_asks_for_nothing_is_silent() {
         "peerType=participant",
         "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
         "enableEagerACLCheck=true",
-        "initLimit=what ever",
     ] {
         assert_eq!(warnings(text), [], "{text}");
     }
@@ -337,11 +339,6 @@ fn what_must_not_be_ignored_stops_the_start() {
         ("enforce.auth.enabled=true\nenforce.auth.schemes=sasl", "without identifying"),
         ("enforce.auth.enabled=yes", "without identifying"),
         ("sessionRequireClientSASLAuth=true", "without identifying"),
-        ("server.1=a:2888:3888\nserver.2=b:2888:3888", "ensemble"),
-        ("server.1=a:2888:3888\nserver.2=b:2888:3888:observer", "ensemble"),
-        ("server.1=a:2888:3888:observer", "ensemble"),
-        ("standaloneEnabled=false", "ensemble"),
-        ("server.1=a:2888:3888\nstandaloneEnabled=false", "ensemble"),
     ] {
         let error = load(text).expect_err(text);
         assert!(matches!(error, ConfigError::Refused(_)), "{text}: {error:?}");
@@ -363,20 +360,6 @@ fn a_tls_port_alone_would_serve_nobody() {
 #[test]
 fn one_server_line_means_a_server_alone() {
     check_warning("server.1=zk:2888:3888", WarningKind::Ignored, &["server.1", "alone"]);
-}
-
-#[test]
-fn members_in_the_dynamic_file_count() {
-    let dir = TempDir::new();
-    let two = dir.write("zoo.cfg.dynamic", "server.1=a:2888:3888;2181\nserver.2=b:2888:3888;2181");
-    check_error(&format!("dynamicConfigFile={}", two.display()), &["dynamic line 2", "ensemble"]);
-    check_error(
-        &format!("dynamicConfigFile={}\nserver.1=a:2888:3888", two.display()),
-        &["line 4", "server.1", "move it to"],
-    );
-    let odd = dir.write("odd", "version=5");
-    check_error(&format!("dynamicConfigFile={}", odd.display()), &["version=5", "does not belong"]);
-    check_error("dynamicConfigFile=/nonexistent/dynamic", &["cannot read", "/nonexistent/dynamic"]);
 }
 
 #[test]
@@ -405,6 +388,9 @@ fn values_that_cannot_be_used_are_named() {
         ("tickTime=0", "out of range"),
         ("tickTime=-5", "out of range"),
         ("tickTime=107374183", "out of range"),
+        ("initLimit=what ever", "not a whole number"),
+        ("peerType=leader", "no role"),
+        ("electionAlg=1", "no way to elect a leader"),
         ("tickTime=99999999999999999999", "out of range"),
         ("clientPort=65536", "out of range"),
         ("clientPort=-1", "out of range"),
@@ -427,7 +413,6 @@ fn values_that_cannot_be_used_are_named() {
         ("snapshot.compression.method=zstd", "no compression"),
         ("DigestAuthenticationProvider.digestAlg=MD2", "no hash"),
         ("dataLogDir=", "empty"),
-        ("server.1=zk", "not a server line"),
     ] {
         let (key, value) = text.split_once('=').unwrap();
         check_error(text, &["zoo.cfg line 3", &format!("{key}={value} "), problem, "; "]);

@@ -1,7 +1,7 @@
 //! Checks of single values and of values against each other, with Java's rules where Java has
 //! them.
 
-use super::ensemble::ClientPart;
+use super::ensemble::OwnLine;
 use super::error::{ConfigError, WarningKind};
 use super::read::{ANY, Reader};
 use super::settings::{
@@ -9,6 +9,7 @@ use super::settings::{
     SuperDigest,
 };
 use super::source::{ConfigSource, Given};
+use protocol::peer::membership::ClientEndpoint;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use tree::DigestAlgorithm;
@@ -108,13 +109,12 @@ fn check_directory(given: &Given, path: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Where clients connect. `member` is the client address in the server's own `server.N` line; as
-/// in Java it counts if the file `myid` in the data directory has that number.
+/// Where clients connect. `own` is the server's own `server.N` line, that of the number in `myid`:
+/// a client address in it must not contradict the keys, and counts.
 pub(super) fn client_port(
     reader: &mut Reader,
     source: &ConfigSource,
-    member: Option<ClientPart>,
-    data_dir: &Path,
+    own: Option<OwnLine>,
 ) -> Result<ClientPortSettings, ConfigError> {
     let listen_backlog = match reader.number("clientPortListenBacklog", ANY)? {
         backlog if backlog < 1 => LISTEN_BACKLOG_DEFAULT,
@@ -127,14 +127,15 @@ pub(super) fn client_port(
         None => ClientAddress::One(Ipv4Addr::LOCALHOST.into()),
     };
     let port = reader.optional_number("clientPort", 0..=65535)?.map(port_number);
-    let member = match member {
-        Some(part) if my_id(data_dir)? == Some(part.server_id) => Some(part),
-        _ => None,
-    };
-    let (address, port) = match member {
-        Some(part) => {
+    if let Some(own) = own.as_ref().filter(|own| own.secure_client.is_some()) {
+        let message = "has a TLS port for clients, which is not opened in this release";
+        reader.values.warn(&own.line, WarningKind::NotBuilt, message);
+    }
+    let client = own.as_ref().and_then(|own| Some((&own.line, own.client.as_ref()?)));
+    let (address, port) = match client {
+        Some((line, client)) => {
             let stated = port.map(|port| (address, port));
-            let (address, port) = member_address(&part, stated)?;
+            let (address, port) = member_address(line, client, stated)?;
             (address, Some(port))
         }
         None => (address, port),
@@ -167,39 +168,22 @@ fn no_client_port(reader: &mut Reader, path: &Path, host: Option<Given>) -> Conf
 
 /// The address of the server line, which must not contradict that of the file.
 fn member_address(
-    part: &ClientPart,
+    line: &Given,
+    client: &ClientEndpoint,
     stated: Option<(ClientAddress, u16)>,
 ) -> Result<(ClientAddress, u16), ConfigError> {
-    let address = resolve(&part.line, &part.host)?;
+    let address = resolve(line, &client.host)?;
     let differs = stated.is_some_and(|(stated_address, stated_port)| {
         let elsewhere = matches!(stated_address, ClientAddress::One(_)) && stated_address != address;
-        stated_port != part.port || elsewhere
+        stated_port != client.port || elsewhere
     });
     if differs {
-        return Err(part.line.bad(
+        return Err(line.bad(
             "has another client address than clientPort and clientPortAddress",
             "remove one of the two",
         ));
     }
-    Ok((address, part.port))
-}
-
-/// The number in the file `myid`; `None` without that file.
-fn my_id(data_dir: &Path) -> Result<Option<i64>, ConfigError> {
-    let path = data_dir.join("myid");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-    let first = text.lines().next().unwrap_or_default();
-    let id = super::value::parse_decimal(first).map_err(|_| {
-        let shown: String = first.chars().take(40).collect();
-        let given =
-            Given::new("myid", &shown, super::error::Origin::File { path: path.as_path().into(), line: 1 });
-        given.bad("is not a server number", "write the N of this server's server.N line")
-    })?;
-    Ok(Some(id))
+    Ok((address, client.port))
 }
 
 /// Finds the address behind a host name as `InetAddress.getByName` does: an empty name is

@@ -3,6 +3,8 @@
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf, absolute};
 
+use protocol::peer::MemberRole;
+
 use super::text::Text;
 use crate::context::ServerContext;
 
@@ -23,7 +25,19 @@ pub(super) fn write_conf(out: &mut Text, server: &ServerContext) -> fmt::Result 
     writeln!(out, "minSessionTimeout={}", settings.sessions.timeout_min_ms)?;
     writeln!(out, "maxSessionTimeout={}", settings.sessions.timeout_max_ms)?;
     writeln!(out, "clientPortListenBacklog={}", settings.client_port.listen_backlog)?;
-    writeln!(out, "serverId=0")
+    let Some(ensemble) = &settings.ensemble else { return writeln!(out, "serverId=0") };
+    let own = ensemble.membership.member(ensemble.me).and_then(|member| member.addresses.first());
+    writeln!(out, "serverId={}", ensemble.me)?;
+    writeln!(out, "initLimit={}", ensemble.init_limit)?;
+    writeln!(out, "syncLimit={}", ensemble.sync_limit)?;
+    writeln!(out, "electionAlg=3")?;
+    if let Some(own) = own {
+        writeln!(out, "electionPort={}", own.election_port)?;
+        writeln!(out, "quorumPort={}", own.quorum_port)?;
+    }
+    writeln!(out, "peerType={}", if ensemble.role == MemberRole::Participant { 0 } else { 1 })?;
+    writeln!(out, "membership: ")?;
+    write!(out, "{}", ensemble.membership)
 }
 
 pub(super) fn write_dirs(out: &mut Text, server: &ServerContext) -> fmt::Result {

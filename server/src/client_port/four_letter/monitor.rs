@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
 use ::tree::{QuotaValues, Tree};
+use replica::status::ServerRole;
 
 use super::process;
-use super::server_lines::MODE;
+use super::server_lines::mode;
 use super::text::{JavaDouble, Text, mean};
 use crate::context::ServerContext;
 use crate::stats::{Latency, LatencyDistribution, read};
@@ -23,7 +24,8 @@ const QUOTA: &str = "/zookeeper/quota";
 
 pub(super) fn write_mntr(out: &mut Text, server: &ServerContext, tree: &Tree) -> fmt::Result {
     put(out, "version", FULL_VERSION)?;
-    put(out, "server_state", MODE)?;
+    put(out, "server_state", mode(server))?;
+    write_ensemble(out, server)?;
     write_gauges(out, server, tree)?;
     write_quotas(out, tree)?;
     write_counters(out, server)?;
@@ -35,6 +37,27 @@ pub(super) fn write_mntr(out: &mut Text, server: &ServerContext, tree: &Tree) ->
 
 fn put(out: &mut Text, key: &str, value: impl Display) -> fmt::Result {
     writeln!(out, "zk_{key}\t{value}")
+}
+
+/// What a member knows of its ensemble (`Leader.registerMetrics`, `QuorumPeer`).
+fn write_ensemble(out: &mut Text, server: &ServerContext) -> fmt::Result {
+    let Some(ensemble) = &server.settings.ensemble else { return Ok(()) };
+    let status = &server.shared.status;
+    let state = match status.role() {
+        ServerRole::Leader => "leading - broadcast",
+        ServerRole::Follower => "following - broadcast",
+        ServerRole::Observer => "observing - broadcast",
+        ServerRole::Standalone | ServerRole::Looking => "looking",
+    };
+    put(out, "peer_state", state)?;
+    put(out, "quorum_size", ensemble.membership.voters().count())?;
+    let Some(learners) = status.learners() else { return Ok(()) };
+    put(out, "learners", learners.connected)?;
+    put(out, "synced_followers", learners.followers)?;
+    put(out, "synced_non_voting_followers", learners.non_voting_followers)?;
+    put(out, "synced_observers", learners.observers)?;
+    put(out, "pending_syncs", learners.pending_syncs)?;
+    put(out, "leader_uptime", server.clock.monotonic_ms().saturating_sub(status.role_since_ms()))
 }
 
 fn write_gauges(out: &mut Text, server: &ServerContext, tree: &Tree) -> fmt::Result {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use ::tree::Tree;
+use replica::status::ServerRole;
 
 use super::connections::{Detail, write_connection};
 use super::text::{JavaDouble, Text, mean};
@@ -10,8 +11,16 @@ use crate::context::ServerContext;
 use crate::stats::read;
 use crate::version::FULL_VERSION;
 
-/// The role of a server that is its own ensemble.
-pub(super) const MODE: &str = "standalone";
+/// The word for what the server is (`QuorumStats.Provider`).
+pub(super) fn mode(server: &ServerContext) -> &'static str {
+    match server.shared.status.role() {
+        ServerRole::Standalone => "standalone",
+        ServerRole::Looking => "leaderelection",
+        ServerRole::Leader => "leader",
+        ServerRole::Follower => "follower",
+        ServerRole::Observer => "observer",
+    }
+}
 
 pub(super) fn write_srvr(out: &mut Text, server: &ServerContext, tree: &Tree) -> fmt::Result {
     write_version(out)?;
@@ -42,6 +51,6 @@ fn write_counts(out: &mut Text, server: &ServerContext, tree: &Tree) -> fmt::Res
     writeln!(out, "Connections: {}", server.registry.count())?;
     writeln!(out, "Outstanding: {}", server.intake.outstanding())?;
     writeln!(out, "Zxid: {}", tree.last_zxid())?;
-    writeln!(out, "Mode: {MODE}")?;
+    writeln!(out, "Mode: {}", mode(server))?;
     writeln!(out, "Node count: {}", tree.node_count())
 }

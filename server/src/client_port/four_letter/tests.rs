@@ -19,6 +19,8 @@ use crate::client_port::link::{Link, LinkCounts};
 use crate::client_port::registry::Registry;
 use crate::clock::Clock;
 use crate::config::{ConfigSource, Settings};
+use storage::directory::{DataFolders, MissingFolders};
+
 use crate::context::{ClientLimits, TRACE_MASK_DEFAULT};
 use crate::intake::Intake;
 use crate::stats::{ServerStats, count};
@@ -54,7 +56,10 @@ impl Fixture {
             ..ConfigSource::default()
         };
         let (settings, _) = Settings::load(&source).unwrap();
+        let disk = Arc::new(storage::real_disk::RealDisk);
+        let folders = DataFolders::open(disk, &dir, &dir, MissingFolders::Create).unwrap();
         let server = ServerContext {
+            folders: Arc::new(folders),
             shared: Arc::new(Shared::new(tree(), Rules::default(), 2_000)),
             intake: Arc::new(Intake::default()),
             registry: Registry::new(0, 0),

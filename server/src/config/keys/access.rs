@@ -9,7 +9,7 @@ keys! { Access:
         "Four-letter words that are answered, with commas between; * for all. srvr is always among them, isro with readonlymode.enabled."
         => Built;
     "readonlymode.enabled", Exact("readonlymode.enabled"), Flag, "false", "",
-        "Serve reads while cut off from the ensemble. A server alone is never cut off: it only adds isro to the answered words. Java reads it from -D only."
+        "Serve reads while cut off from the ensemble. In this release a server that is cut off serves nobody, and a server alone never is: the key only adds isro to the answered words. Java reads it from -D only."
         => Built;
     "skipACL", Prefixed, OnlyYes, "no", "",
         "Leave all access control lists unchecked."
@@ -82,5 +82,5 @@ keys! { Access:
         => not_built("the scheme ensemble is not known, so that clients that use it are refused");
     "enableEagerACLCheck", Prefixed, Flag, "false", "",
         "Check lists on the server that a client is connected to before a write goes to the leader."
-        => NoEffect("a server alone checks every write before it does it anyway");
+        => NoEffect("every write is checked before it is done anyway");
 }

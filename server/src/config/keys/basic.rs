@@ -1,7 +1,7 @@
 //! Ports, directories and time.
 
 use super::Property::{FileOnly, Prefixed};
-use super::Status::{Built, NoEffect};
+use super::Status::Built;
 use super::{keys, not_built};
 
 keys! { Basic:
@@ -27,7 +27,7 @@ keys! { Basic:
         "Directory of the transaction log; dataDir when not set."
         => Built;
     "tickTime", FileOnly, Int, "3000", "ms",
-        "Unit of session times: the width of an expiry bucket, and the base of the session timeouts."
+        "Unit of time: the width of an expiry bucket, the base of the session timeouts, and in an ensemble of initLimit and syncLimit. The same on all members."
         => Built;
     "minSessionTimeout", FileOnly, Int, "-1", "ms",
         "Shortest session timeout a client is granted; -1 means 2 ticks."
@@ -36,11 +36,11 @@ keys! { Basic:
         "Longest session timeout a client is granted; -1 means 20 ticks."
         => Built;
     "initLimit", FileOnly, Int, "", "ticks",
-        "Time a server has to join its leader."
-        => NoEffect("a server alone joins nobody");
+        "Time a server has to join its leader, and a leader to gather a quorum. An ensemble must set it; a server alone does not use it."
+        => Built;
     "syncLimit", FileOnly, Int, "", "ticks",
-        "Time a server may lag behind its leader."
-        => NoEffect("a server alone lags behind nobody");
+        "Time after which a leader and a server that hear nothing from each other part. An ensemble must set it; a server alone does not use it."
+        => Built;
     "ferrokeeper.ioThreads", FileOnly, Int, "", "threads",
         "Threads that serve connections; half of the processors, at least 1, when not set. Not known to Java."
         => Built;

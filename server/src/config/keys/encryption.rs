@@ -10,7 +10,7 @@ keys! { Encryption:
         => RefusedIfSet("servers would talk to each other in the clear");
     "portUnification", FileOnly, Flag, "false", "",
         "Accept servers with and without TLS on one port."
-        => not_built("there is no port for other servers");
+        => not_built("the ports for other servers accept them without TLS only");
     "sslQuorumReloadCertFiles", FileOnly, Flag, "false", "",
         "Read the certificates between servers again when their files change."
         => not_built("no certificate is read");

@@ -36,7 +36,7 @@ keys! { Limits:
         "Refuse writes beyond a hard quota; otherwise quotas only warn."
         => Built;
     "extendedTypesEnabled", Prefixed, Flag, "true", "",
-        "Nodes with a time to live. On by default here, off in Java."
+        "Nodes with a time to live. On by default here, off in Java; it must be the same on all members of an ensemble, and with it server numbers end at 254."
         => Built;
     "emulate353TTLNodes", Prefixed, Flag, "false", "",
         "Read nodes with a time to live in the layout of 3.5.3."
@@ -58,7 +58,7 @@ keys! { Limits:
         => Built;
     "localSessionsEnabled", FileOnly, Flag, "false", "",
         "Sessions known to one server only."
-        => not_built("every session is recorded in the log");
+        => not_built("every session is recorded in the log and known to the whole ensemble");
     "localSessionsUpgradingEnabled", FileOnly, Flag, "false", "",
         "Turn a local session into an ordinary one when it creates an ephemeral node."
         => not_built("there are no local sessions");

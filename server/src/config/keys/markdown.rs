@@ -45,9 +45,13 @@ fn row(key: &Key) -> String {
     let default = if key.default.is_empty() { "–".to_owned() } else { code(key.default) };
     let status = match key.status {
         Status::Built => "built".to_owned(),
+        Status::BuiltForEnsemble { alone } => format!("built; without effect on a server alone: {alone}"),
         Status::NoEffect(why) => format!("no effect: {why}"),
         Status::NotBuilt { lacking, .. } => format!("not built: {lacking}"),
         Status::RefusedIfSet(why) => format!("refuses to start: {why}"),
+        Status::RefusedWithOthers { why, alone } => {
+            format!("refuses to start where there are other members: {why}; otherwise not built: {alone}")
+        }
     };
     let cells = [names, property, value, default, key.meaning.to_owned(), status];
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
@@ -55,7 +59,7 @@ fn row(key: &Key) -> String {
 
 fn kind(key: &Key) -> &'static str {
     match key.kind {
-        Kind::Int | Kind::Long | Kind::DecimalLong => "number",
+        Kind::Int | Kind::Long | Kind::DecimalInt | Kind::DecimalLong => "number",
         Kind::Flag => "`true` or `false`",
         Kind::OnlyYes | Kind::UnlessNo => "`yes` or `no`",
         Kind::Interval => "number, or number with `ms`, `s`, `m`, `h`, `d`",

@@ -82,10 +82,10 @@ keys! { Operations:
         => not_built("paths are not counted");
     "messageTracker.Enabled", Prefixed, Flag, "false", "",
         "Remember the last messages between leader and followers."
-        => not_built("there are no followers");
+        => not_built("no messages are remembered");
     "messageTracker.BufferSize", Prefixed, Int, "10", "messages",
         "How many of them."
-        => not_built("there are no followers");
+        => not_built("no messages are remembered");
     "jmx.log4j.disable" (also "jmx.log4j.mbean"), Prefixed, Text, "", "",
         "Control of the log through JMX."
         => not_built("there is no JMX");

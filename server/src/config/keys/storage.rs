@@ -2,7 +2,7 @@
 
 use super::Property::{FileOnly, Prefixed};
 use super::Status::Built;
-use super::{keys, not_built};
+use super::{in_ensembles, keys, not_built};
 
 keys! { Storage:
     "snapCount", Prefixed, Int, "100000", "transactions",
@@ -44,10 +44,10 @@ keys! { Storage:
     "autopurge.purgeInterval", FileOnly, Interval, "1", "hours",
         "Time between two runs of retention; 0 or less turns it off. On by default here, off (0) in Java."
         => Built;
-    "commitLogCount", Prefixed, Int, "500", "transactions",
-        "Committed transactions kept in memory to bring followers up to date."
-        => not_built("there are no followers to bring up to date");
+    "commitLogCount", Prefixed, DecimalInt, "500", "transactions",
+        "Committed transactions kept in memory to bring followers up to date; at least 500."
+        => in_ensembles("there are no followers to bring up to date");
     "snapshotSizeFactor", Prefixed, Text, "0.33", "",
-        "Share of the snapshot's size up to which a follower gets the log instead of the snapshot."
-        => not_built("there are no followers to bring up to date");
+        "Share of the snapshot's size, at most 1, up to which a follower gets the log on disk instead of the snapshot; less than 0: it never gets the log on disk."
+        => in_ensembles("there are no followers to bring up to date");
 }

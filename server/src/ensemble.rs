@@ -1,0 +1,288 @@
+//! The core thread's hands towards the ensemble: carries out what the replica wants of the disk and of other servers.
+
+mod gate;
+mod transfer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+use protocol::Zxid;
+use protocol::peer::Membership;
+use replica::{Input, Outlet, PeerInput, PeerOutput, Replica};
+use storage::directory::DataFolders;
+use storage::disk::DiskError;
+use storage::durable_mark::DurableMark;
+use storage::epoch_files::EpochFiles;
+use storage::recovery::{RecoveryError, RecoveryOptions, recover};
+use storage::snapshot::ReceivedSnapshot;
+use storage::truncate::{TruncateError, adopt_snapshot, truncate};
+use storage::txn_log::{TxnLog, TxnLogError, TxnLogOptions};
+use tracing::{info, warn};
+use tree::Tree;
+use zab::{Action, LinkId};
+
+pub use self::gate::Gate;
+use crate::context::ServerContext;
+use crate::peer_port::{PeerHandle, PeerPort, SnapshotWriter};
+use crate::recovery_target::TreeTarget;
+
+/// What this server can not go on without.
+#[derive(Debug, thiserror::Error)]
+pub enum EnsembleError {
+    /// The log cannot be written.
+    #[error(transparent)]
+    Log(#[from] TxnLogError),
+    /// An epoch cannot be written, so nothing can be promised or acknowledged.
+    #[error("cannot write an epoch file: {0}")]
+    Epoch(DiskError),
+    /// The leader wants the end of the log to go, and that failed.
+    #[error("cannot cut the log behind {to} as the leader wants: {source}")]
+    Truncate {
+        /// What is to stay.
+        to: Zxid,
+        /// Why.
+        source: TruncateError,
+    },
+    /// The leader wants the end of the log to go, and the place is not in it.
+    #[error(
+        "the leader wants the log to be cut behind {to}, which is not in it (the last before is {last}): this server's \
+         history is not the ensemble's. Move its data away, keep myid, and start it: it will get everything from the \
+         leader"
+    )]
+    OtherHistory {
+        /// What is to stay.
+        to: Zxid,
+        /// What there is.
+        last: Zxid,
+    },
+    /// What is left on the disk cannot be read.
+    #[error("cannot recover after cutting the log: {0}")]
+    Recover(#[from] RecoveryError),
+    /// The snapshot that the leader sent cannot take the place of everything else.
+    #[error("cannot put the leader's snapshot into effect: {0}")]
+    Adopt(TruncateError),
+}
+
+/// What storage work of the ensemble needs.
+pub struct EnsembleStorage {
+    /// The folders.
+    pub folders: Arc<DataFolders>,
+    /// How the log is opened again.
+    pub log_options: TxnLogOptions,
+    /// How data is recovered again.
+    pub recovery_options: RecoveryOptions,
+    /// How far the log is known to be durable; the housekeeper writes it too.
+    pub mark: Arc<Mutex<DurableMark>>,
+}
+
+/// One per member, owned by the core thread.
+pub struct Ensemble {
+    server: Arc<ServerContext>,
+    storage: EnsembleStorage,
+    epochs: EpochFiles,
+    membership: Membership,
+    /// Keeps the sockets open.
+    _port: PeerPort,
+    handle: PeerHandle,
+    /// Packets of this turn, by link: each goes to its link in one piece.
+    outgoing: BTreeMap<LinkId, Vec<u8>>,
+    /// Links that wait for a snapshot to begin.
+    writers: BTreeMap<LinkId, SnapshotWriter>,
+    outputs: Vec<PeerOutput>,
+}
+
+impl Ensemble {
+    /// Puts the parts together.
+    pub fn new(
+        server: Arc<ServerContext>,
+        storage: EnsembleStorage,
+        membership: Membership,
+        (port, handle): (PeerPort, PeerHandle),
+    ) -> Ensemble {
+        let epochs = EpochFiles::new(Arc::clone(storage.folders.disk()), storage.folders.snapshots());
+        Ensemble {
+            server,
+            storage,
+            epochs,
+            membership,
+            _port: port,
+            handle,
+            outgoing: BTreeMap::new(),
+            writers: BTreeMap::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Messages of so many bytes have been taken from a link.
+    pub fn processed(&self, link: LinkId, bytes: usize) {
+        self.handle.received_processed(link, bytes);
+    }
+
+    /// Carries out everything that the replica wants, in order. Whether there was anything.
+    pub fn carry_out(
+        &mut self,
+        replica: &mut Replica,
+        log: &mut TxnLog,
+        outlet: &mut dyn Outlet,
+    ) -> Result<bool, EnsembleError> {
+        let mut any = false;
+        loop {
+            let mut outputs = std::mem::take(&mut self.outputs);
+            replica.take_peer_outputs(&mut outputs);
+            if outputs.is_empty() {
+                self.outputs = outputs;
+                return Ok(any);
+            }
+            any = true;
+            for output in outputs.drain(..) {
+                match output {
+                    PeerOutput::Do(action) => {
+                        if self.act(action, log)? == After::Reloaded {
+                            let now = self.server.clock.now();
+                            replica.step(now, Input::Peer(PeerInput::Reloaded), outlet);
+                        }
+                    }
+                    PeerOutput::AwaitSnapshot { link } => {
+                        self.pass_to_link(link);
+                        self.writers.insert(link, self.handle.send_snapshot(link));
+                    }
+                    PeerOutput::SendSnapshot { link, start } => {
+                        let writer = self.writers.remove(&link);
+                        transfer::send(&self.server, link, writer, *start);
+                    }
+                }
+            }
+            self.outputs = outputs;
+        }
+    }
+
+    /// Lets everything that was said leave.
+    pub fn flush(&mut self) {
+        for (&link, packets) in &mut self.outgoing {
+            if !packets.is_empty() {
+                self.handle.write(link, |out| out.append(packets));
+            }
+        }
+        self.handle.flush();
+    }
+
+    fn act(&mut self, action: Action, log: &mut TxnLog) -> Result<After, EnsembleError> {
+        match action {
+            Action::StoreAcceptedEpoch(epoch) => {
+                self.epochs.set_accepted(epoch).map_err(EnsembleError::Epoch)?;
+            }
+            Action::StoreCurrentEpoch(epoch) => {
+                self.epochs.set_current(epoch).map_err(EnsembleError::Epoch)?;
+            }
+            Action::Append { zxid, envelope } => log.append(zxid, &envelope)?,
+            Action::Truncate { to, reload } => {
+                self.truncate(to, log)?;
+                if reload {
+                    self.reload()?;
+                    return Ok(After::Reloaded);
+                }
+            }
+            Action::Notify { to, notification } => self.handle.notify(to, &notification),
+            Action::ConnectPeers => self.handle.connect_all(),
+            Action::ConnectLeader { link, leader, within_ms } => {
+                let member = self.membership.member(leader);
+                let addresses = member.map_or(&[][..], |member| &member.addresses);
+                let addresses = addresses.iter().map(|address| (address.host.clone(), address.quorum_port));
+                self.handle.connect_leader(link, addresses.collect(), within_ms);
+            }
+            Action::ToLearner { link, message } => message.encode(self.outgoing.entry(link).or_default()),
+            Action::ToLeader { link, message } => message.encode(self.outgoing.entry(link).or_default()),
+            Action::Close { link, why } => {
+                self.forget(link);
+                self.handle.close(link, why);
+            }
+            Action::Committed { .. }
+            | Action::SendSnapshot { .. }
+            | Action::SyncDone { .. }
+            | Action::Became(_) => {
+                unreachable!("the replica keeps these to itself")
+            }
+        }
+        Ok(After::Nothing)
+    }
+
+    /// The link is gone: nothing more is kept for it.
+    pub fn forget(&mut self, link: LinkId) {
+        self.outgoing.remove(&link);
+        self.writers.remove(&link);
+    }
+
+    fn pass_to_link(&mut self, link: LinkId) {
+        if let Some(packets) = self.outgoing.get_mut(&link).filter(|packets| !packets.is_empty()) {
+            self.handle.write(link, |out| out.append(packets));
+        }
+    }
+
+    /// Opens the log anew behind `last`, after what was in it has changed.
+    fn reopen(&self, last: Zxid, log: &mut TxnLog) {
+        let folders = &self.storage.folders;
+        let options = self.storage.log_options.clone();
+        *log = TxnLog::open(Arc::clone(folders.disk()), folders.logs(), last, options);
+        self.server.durable_zxid.store(last.to_wire(), Ordering::SeqCst);
+    }
+
+    fn truncate(&mut self, to: Zxid, log: &mut TxnLog) -> Result<(), EnsembleError> {
+        log.sync()?;
+        let mut mark = self.storage.mark.lock();
+        let max = self.server.settings.limits.record_bytes_max as usize;
+        let last = truncate(&self.storage.folders, to, max, &mut mark)
+            .map_err(|source| EnsembleError::Truncate { to, source })?;
+        if last < to {
+            return Err(EnsembleError::OtherHistory { to, last });
+        }
+        info!(%to, "the end of the log was cut as the leader wants: it was never committed");
+        self.reopen(last, log);
+        Ok(())
+    }
+
+    /// A leader's tree has come too late.
+    pub fn discard(&self, received: ReceivedSnapshot) {
+        if let Err(error) = received.discard(&**self.storage.folders.disk()) {
+            warn!(%error, "cannot remove a snapshot that is not wanted any more; the next start will");
+        }
+    }
+
+    fn reload(&mut self) -> Result<(), EnsembleError> {
+        let mut target = TreeTarget::new(transfer::hash_seed());
+        let recovered = recover(&self.storage.folders, &self.storage.recovery_options, &mut target)?;
+        for warning in &recovered.warnings {
+            warn!("{warning}");
+        }
+        self.server.shared.replace_tree(target.into_tree());
+        Ok(())
+    }
+
+    /// The tree that a leader sent takes the place of everything else.
+    pub fn adopt(
+        &mut self,
+        tree: Tree,
+        received: ReceivedSnapshot,
+        log: &mut TxnLog,
+    ) -> Result<(), EnsembleError> {
+        let zxid = tree.last_zxid();
+        log.sync()?;
+        let max = self.server.settings.limits.record_bytes_max as usize;
+        let mut mark = self.storage.mark.lock();
+        adopt_snapshot(&self.storage.folders, received, max, &mut mark).map_err(EnsembleError::Adopt)?;
+        self.reopen(zxid, log);
+        drop(mark);
+        self.server.stats.last_snapshot_zxid.store(zxid.to_wire(), Ordering::Relaxed);
+        self.server.shared.replace_tree(tree);
+        Ok(())
+    }
+}
+
+/// What an action leaves to be told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    Nothing,
+    /// The tree is another one.
+    Reloaded,
+}

@@ -1,0 +1,8 @@
+//! Peer ports on the loopback interface, speaking to each other and to sockets that misbehave.
+
+mod hostile;
+mod links;
+mod mesh;
+mod node;
+mod recorder;
+mod snapshots;
