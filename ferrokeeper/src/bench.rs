@@ -3,10 +3,11 @@
 //! It knows nothing of our server: it talks to a port, checks every reply, and measures from outside. It must cost
 //! far less than the server it measures, so it is one thread, non-blocking sockets and no allocation per request.
 //! Start with [`mixed`] (the closed loop of operations), then [`pool`] and [`closed_loop`], which everything is
-//! built on; [`fill`], [`fanout`], [`idle`], [`probe`] and [`first_read`] are the other activities, and [`floor`] is
-//! what the machine can do at best.
+//! built on; [`fill`], [`fanout`], [`idle`], [`probe`], [`first_read`] and [`write_gap`] are the other activities, and
+//! [`floor`] is what the machine can do at best.
 
 mod batch;
+mod blocking;
 mod check;
 mod closed_loop;
 mod fanout;
@@ -27,6 +28,7 @@ mod proc_stat;
 mod report;
 mod values;
 mod workload;
+mod write_gap;
 
 #[cfg(test)]
 mod fake_server;
@@ -55,7 +57,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let mut faults = Faults::default();
     let mut floors = Floors::new(options);
     floors.measure()?;
-    if options.server.is_some() {
+    if !options.server.is_empty() {
         measure_server(options, &mut report, &mut faults)?;
     }
     floors.measure()?;
@@ -81,6 +83,8 @@ fn measure_server(options: &Options, report: &mut Report, faults: &mut Faults) -
         probe::run(options, report, faults)
     } else if let Some(path) = &options.first_read {
         first_read::run(options, path, report)
+    } else if options.write_gap {
+        write_gap::run(options, report, faults)
     } else {
         mixed::run(options, report, faults)
     }

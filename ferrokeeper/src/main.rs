@@ -1,6 +1,7 @@
 //! The one binary: see `ferrokeeper --help`.
 
 mod bench;
+mod demo;
 mod server_command;
 mod status;
 
@@ -24,6 +25,8 @@ enum Command {
     Server(server_command::Args),
     /// Ask a server whether it is serving and how it is doing
     Status(status::Args),
+    /// Play with an ensemble on this machine: kill, pause and restart servers and see who leads
+    Demo(demo::Args),
     /// Load a server and measure it
     Bench(Box<bench::Options>),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Server(args) => server_command::run(args),
         Command::Status(args) => status::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Bench(options) => bench::run(&options),
     };
     match result {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use server::Server;
-use server::config::{ConfigSource, Settings, parse_definition};
+use server::config::{ConfigSource, Settings, Warning, parse_definition};
 use server::run::{Failure, Stopper};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -29,6 +29,9 @@ pub struct Args {
     /// Sets a ZooKeeper property, as for the Java server: -Dzookeeper.snapCount=50000
     #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = parse_definition)]
     definitions: Vec<(String, String)>,
+    /// Only reads and checks the configuration: prints what it comes to, or what is wrong with it and fails
+    #[arg(long)]
+    check: bool,
 }
 
 /// Runs a server.
@@ -40,6 +43,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         data_dir: args.data_dir,
     };
     let (settings, warnings) = Settings::load(&source)?;
+    if args.check {
+        print_check(&settings, &warnings);
+        return Ok(ExitCode::SUCCESS);
+    }
     for warning in &warnings {
         warn!("{warning}");
     }
@@ -63,6 +70,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Nothing is opened or created: `myid`, the configuration and the dynamic file are all that is read.
+fn print_check(settings: &Settings, warnings: &[Warning]) {
+    let mut text = settings.summary();
+    for warning in warnings {
+        text += &format!("warning: {warning}\n");
+    }
+    text += match warnings.len() {
+        0 => "The configuration is good.\n",
+        _ => "The configuration can be used.\n",
+    };
+    // Whoever asked may have gone; the exit code still answers.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 fn watch_signals(mut signals: Signals, stopper: Stopper) -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("signals".into())
@@ -80,8 +101,12 @@ fn announce(server: &Server, data_dir: &std::path::Path) {
     let address = server.client_address();
     let data_dir = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
     let (znodes, zxid) = (server.node_count() - 1, server.recovered());
+    let state = match server.membership() {
+        None => "is serving".to_owned(),
+        Some((me, members)) => format!("is server {me} of {members} and looks for a leader"),
+    };
     let text = format!(
-        "Ferrokeeper {} is serving\n  clients   {address}\n  data      {} ({znodes} znodes, zxid {zxid})\n  \
+        "Ferrokeeper {} {state}\n  clients   {address}\n  data      {} ({znodes} znodes, zxid {zxid})\n  \
          connect   zkCli.sh -server {here}\n  status    ferrokeeper status {here}\n",
         env!("CARGO_PKG_VERSION"),
         data_dir.display(),

@@ -83,7 +83,7 @@ fn report(args: &Args) -> (String, u8) {
 }
 
 /// Sends a word and reads all that comes back, within `timeout`, not counting the look-up of a host name.
-fn ask(server: &str, word: &str, timeout: Duration) -> anyhow::Result<String> {
+pub(crate) fn ask(server: &str, word: &str, timeout: Duration) -> anyhow::Result<String> {
     let addresses = resolve(server).with_context(|| format!("{server:?} cannot be resolved"))?;
     let deadline = Instant::now() + timeout;
     let left = || {
@@ -168,30 +168,40 @@ impl Refusal {
 }
 
 /// What `srvr` says.
-struct Server<'a> {
+pub(crate) struct Server<'a> {
     version: &'a str,
-    mode: &'a str,
+    /// What the server is: `standalone`, `leader`, `follower`, `observer` or `read-only`.
+    pub(crate) mode: &'a str,
     fields: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Server<'a> {
-    fn parse(answer: &'a str) -> Option<Server<'a>> {
+    /// `None` if this is not what a server that serves says.
+    pub(crate) fn parse(answer: &'a str) -> Option<Server<'a>> {
         let fields: BTreeMap<_, _> = answer.lines().filter_map(|line| line.split_once(": ")).collect();
         let version = fields.get("Zookeeper version")?.split(", built on").next()?;
         Some(Server { version, mode: fields.get("Mode")?, fields })
     }
 
-    fn field(&self, name: &str) -> &'a str {
+    /// What stands behind the name and a colon; `?` if it is not there.
+    pub(crate) fn field(&self, name: &str) -> &'a str {
         self.fields.get(name).copied().unwrap_or("?")
+    }
+
+    /// The epoch of the last transaction. A server alone has no epochs, it counts on in the first one.
+    fn epoch(&self) -> Option<u64> {
+        let zxid = u64::from_str_radix(self.field("Zxid").strip_prefix("0x")?, 16).ok()?;
+        (self.mode != "standalone").then_some(zxid >> 32)
     }
 }
 
 /// A summary for people, then the answers themselves.
 fn describe(address: &str, server: &Server<'_>, answer: &str, metrics: Option<String>) -> String {
     let field = |name| server.field(name);
+    let epoch = server.epoch().map(|epoch| format!(" of epoch {epoch}")).unwrap_or_default();
     let mut text = format!(
         "{address} is serving: {}, version {}\n  \
-         {} connections, {} requests in progress, {} nodes, last zxid {}\n  \
+         {} connections, {} requests in progress, {} nodes, last zxid {}{epoch}\n  \
          request latency {} ms (min/avg/max)\n",
         server.mode,
         server.version,
@@ -216,6 +226,7 @@ fn describe_metrics(metrics: &str) -> String {
         metrics.lines().filter_map(|line| line.strip_prefix("zk_")?.split_once('\t')).collect();
     let get = |key: &str| metrics.get(key).copied();
     let lines = [
+        describe_membership(&get),
         get("uptime").and_then(|uptime_ms| {
             let (sessions, watches) = (get("global_sessions")?, get("watch_count")?);
             let uptime = duration(uptime_ms.parse().ok()?);
@@ -233,6 +244,25 @@ fn describe_metrics(metrics: &str) -> String {
         }),
     ];
     lines.into_iter().flatten().map(|line| format!("  {line}\n")).collect()
+}
+
+/// What a member of an ensemble says about itself and the others; each kind of member says something else.
+fn describe_membership<'a>(get: &dyn Fn(&str) -> Option<&'a str>) -> Option<String> {
+    let leading = get("leader_uptime").and_then(|uptime_ms| uptime_ms.parse().ok()).map(duration);
+    let parts = [
+        // `leading - broadcast`: what it is, and how far it is with that.
+        get("peer_state").map(|state| match leading {
+            Some(time) => format!("{state} for {time}"),
+            None => state.to_owned(),
+        }),
+        get("quorum_size").map(|voters| format!("{voters} voters")),
+        get("observer_master_id").map(|id| format!("observing server {id}")),
+        get("synced_followers").map(|count| format!("{count} followers in sync")),
+        get("synced_observers").map(|count| format!("{count} observers in sync")),
+        get("pending_syncs").map(|count| format!("{count} syncs pending")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// A time span in its two largest units.
@@ -298,6 +328,31 @@ mod tests {
                        up for 1 d 2 h, 4 sessions, 3 watches\n  \
                        17 of 1024 file descriptors in use\n";
         assert_eq!((text, code), (format!("{summary}\n{SRVR}\n{MNTR}"), 0));
+    }
+
+    #[test]
+    fn a_member_of_an_ensemble_says_its_role_its_epoch_and_who_is_in_sync() {
+        const SRVR: &str = "Zookeeper version: 3.8.0-x, built on 2022-02-25 08:49 UTC\n\
+                            Latency min/avg/max: 0/3.0/8\nConnections: 2\nOutstanding: 0\n\
+                            Zxid: 0x200000005\nMode: leader\nNode count: 8\n\
+                            Proposal sizes last/min/max: 32/32/48\n";
+        const MNTR: &str = "zk_server_state\tleader\nzk_peer_state\tleading - broadcast\nzk_quorum_size\t3\n\
+                            zk_synced_followers\t2\nzk_synced_observers\t1\nzk_pending_syncs\t0\n\
+                            zk_leader_uptime\t61500\n";
+        let (text, code) = check(&[], &[("srvr", SRVR), ("mntr", MNTR)]);
+        let summary = "SERVER is serving: leader, version 3.8.0-x\n  \
+                       2 connections, 0 requests in progress, 8 nodes, last zxid 0x200000005 of epoch 2\n  \
+                       request latency 0/3.0/8 ms (min/avg/max)\n  \
+                       leading - broadcast for 1 min 1 s, 3 voters, 2 followers in sync, 1 observers in sync, \
+                       0 syncs pending\n";
+        assert_eq!((text, code), (format!("{summary}\n{SRVR}\n{MNTR}"), 0));
+    }
+
+    #[test]
+    fn a_follower_says_less_than_a_leader() {
+        let metrics = "zk_peer_state\tfollowing - broadcast\nzk_quorum_size\t3\n";
+        assert_eq!(describe_metrics(metrics), "  following - broadcast, 3 voters\n");
+        assert_eq!(describe_metrics("zk_observer_master_id\t3\n"), "  observing server 3\n");
     }
 
     #[test]

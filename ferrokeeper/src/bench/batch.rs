@@ -1,4 +1,4 @@
-//! A fixed list of creates or deletes, spread over all connections: for setting up, filling and cleaning up.
+//! A fixed list of creates, deletes or syncs, spread over all connections: for setting up, filling and cleaning up.
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ pub enum Action<'a> {
     Create(&'a Values),
     /// Delete the node, whatever its version.
     Delete,
+    /// Wait until the connection's server has all that was committed before.
+    Sync,
 }
 
 /// How a batch went.
@@ -80,6 +82,7 @@ impl<P: FnMut(u64, &mut Vec<u8>)> Script for Batch<'_, P> {
         let op = match self.action {
             Action::Create(_) => OpCode::Create,
             Action::Delete => OpCode::Delete,
+            Action::Sync => OpCode::Sync,
         };
         RequestHeader { xid, op: op.to_wire() }.write(out);
         put_path(out, |out| (self.write_path)(number, out));
@@ -91,6 +94,7 @@ impl<P: FnMut(u64, &mut Vec<u8>)> Script for Batch<'_, P> {
                 out.put_i32(CreateFlags::Persistent as i32);
             }
             Action::Delete => out.put_i32(-1),
+            Action::Sync => {}
         }
         Some(number)
     }
@@ -104,7 +108,7 @@ impl<P: FnMut(u64, &mut Vec<u8>)> Script for Batch<'_, P> {
             return faults.add(FaultKind::Refused, || format!("{} for {}", reply.error, path()));
         }
         match self.action {
-            Action::Create(_) => check::path(reply.body, &self.scratch, faults),
+            Action::Create(_) | Action::Sync => check::path(reply.body, &self.scratch, faults),
             Action::Delete => check::empty(reply.body, faults),
         }
     }

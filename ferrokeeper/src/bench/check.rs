@@ -8,10 +8,13 @@ use super::faults::{FaultKind, Faults};
 ///
 /// A key's version and mzxid rise together, and both only rise: a reply that has one higher and the other lower than
 /// what was seen before is wrong whatever order the replies came in. A reply's version is at least that of any reply
-/// that had come when its request was sent, since one server's tree does not go back.
+/// that had come when its request was sent: for a write, of any reply; for a read, of any from the same server, since
+/// one server's tree does not go back, but another may be behind it.
 #[derive(Debug)]
 pub struct KeyTable {
     seen: Vec<Seen>,
+    /// The highest version of every key by server; empty if there is only one.
+    by_server: Vec<Vec<i32>>,
     value_bytes: i32,
 }
 
@@ -22,19 +25,33 @@ struct Seen {
 }
 
 impl KeyTable {
-    /// Nothing is known yet of `keys` keys with values of `value_bytes` bytes.
-    pub fn new(keys: u32, value_bytes: usize) -> KeyTable {
+    /// Nothing is known yet of `keys` keys with values of `value_bytes` bytes, on `servers` servers of one ensemble.
+    pub fn new(keys: u32, value_bytes: usize, servers: usize) -> KeyTable {
         let seen = vec![Seen { mzxid: 0, version: 0 }; keys as usize];
-        KeyTable { seen, value_bytes: value_bytes as i32 }
+        let by_server = if servers > 1 { vec![vec![0; keys as usize]; servers] } else { Vec::new() };
+        KeyTable { seen, by_server, value_bytes: value_bytes as i32 }
     }
 
-    /// The version that a request sent now must find at least.
-    pub fn floor(&self, key: u32) -> i32 {
+    /// The version that a write sent now must find at least.
+    pub fn write_floor(&self, key: u32) -> i32 {
         self.seen[key as usize].version
     }
 
-    /// Checks the stat of a key in a reply.
-    pub fn check(&mut self, key: u32, floor: i32, stat: &Stat, reply_zxid: i64, faults: &mut Faults) {
+    /// The version that a read sent now to the server must find at least.
+    pub fn read_floor(&self, key: u32, server: usize) -> i32 {
+        self.by_server.get(server).map_or_else(|| self.write_floor(key), |versions| versions[key as usize])
+    }
+
+    /// Checks the stat of a key in a reply of the server.
+    pub fn check(
+        &mut self,
+        key: u32,
+        server: usize,
+        floor: i32,
+        stat: &Stat,
+        reply_zxid: i64,
+        faults: &mut Faults,
+    ) {
         let seen = &mut self.seen[key as usize];
         let mzxid = stat.mzxid.to_wire();
         let in_step = (mzxid > seen.mzxid) == (stat.version > seen.version)
@@ -54,6 +71,10 @@ impl KeyTable {
         }
         if mzxid > seen.mzxid {
             *seen = Seen { mzxid, version: stat.version };
+        }
+        if let Some(versions) = self.by_server.get_mut(server) {
+            let highest = &mut versions[key as usize];
+            *highest = stat.version.max(*highest);
         }
     }
 }
@@ -111,10 +132,10 @@ mod tests {
     }
 
     fn faults_of(replies: &[(Stat, i32)]) -> u64 {
-        let mut table = KeyTable::new(1, 100);
+        let mut table = KeyTable::new(1, 100, 1);
         let mut faults = Faults::default();
         for (stat, floor) in replies {
-            table.check(0, *floor, stat, 1000, &mut faults);
+            table.check(0, 0, *floor, stat, 1000, &mut faults);
         }
         faults.count()
     }
@@ -132,6 +153,18 @@ mod tests {
         assert_eq!(faults_of(&[(stat(5, 1), 2)]), 1, "older than what was known");
         assert_eq!(faults_of(&[(stat(1001, 1), 0)]), 1, "from the future");
         assert_eq!(faults_of(&[(Stat { data_length: 99, ..stat(5, 1) }, 0)]), 1, "another length");
+    }
+
+    #[test]
+    fn a_server_may_be_behind_another_but_not_behind_itself() {
+        let mut table = KeyTable::new(1, 100, 2);
+        let mut faults = Faults::default();
+        table.check(0, 0, 0, &stat(9, 3), 1000, &mut faults);
+        assert_eq!((table.read_floor(0, 0), table.read_floor(0, 1), table.write_floor(0)), (3, 0, 3));
+        table.check(0, 1, table.read_floor(0, 1), &stat(5, 1), 1000, &mut faults);
+        assert_eq!(faults.count(), 0, "{faults}");
+        table.check(0, 0, table.read_floor(0, 0), &stat(5, 1), 1000, &mut faults);
+        assert_eq!(faults.count(), 1);
     }
 
     #[test]

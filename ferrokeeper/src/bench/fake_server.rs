@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use protocol::client::connect::{ConnectResponse, ReplyHeader, RequestHeader};
+use protocol::client::connect::{ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader};
 use protocol::client::multi::{MultiHeader, MultiOp};
 use protocol::client::request::{CreateFlags, Request};
 use protocol::client::watch::{EventType, write_event};
@@ -41,6 +41,10 @@ pub enum Lie {
     Event,
     /// A get ends the connection.
     Close,
+    /// Every fifth set is made, but ends the connection instead of being answered. The session survives.
+    LostReply,
+    /// Every fifth set is answered, and then undone together with the one before it.
+    LostWrite,
 }
 
 /// The server; it stops listening when it is dropped.
@@ -126,8 +130,11 @@ fn send(socket: &mut TcpStream, write: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn serve(mut socket: TcpStream, session: i64, lie: Lie, state: &Mutex<State>) -> Option<()> {
-    read_frame(&mut socket)?;
-    let id = SessionId::new(session);
+    let hello = read_frame(&mut socket)?;
+    let id = match ConnectRequest::read(&hello).ok()?.session {
+        SessionId::NONE => SessionId::new(session),
+        taken_up => taken_up,
+    };
     let response =
         ConnectResponse { timeout_ms: 30_000, session: id, password: id.password(), read_only: Some(false) };
     send(&mut socket, |out| response.write(out));
@@ -148,6 +155,13 @@ fn serve(mut socket: TcpStream, session: i64, lie: Lie, state: &Mutex<State>) ->
         }
         let mut body = Vec::new();
         let result = state.answer(&request, session, &socket, &mut body);
+        if op == OpCode::SetData && state.zxid % 5 == 0 {
+            match lie {
+                Lie::LostReply => break,
+                Lie::LostWrite => state.nodes.values_mut().for_each(|node| node.stat.version -= 2),
+                _ => {}
+            }
+        }
         state.reply(&mut socket, header.xid, op, lie, result, &mut body);
         if op == OpCode::CloseSession {
             break;

@@ -32,7 +32,7 @@ pub fn run(options: &Options, watchers: usize, report: &mut Report, faults: &mut
     let path = format!("/bench-watched-{:08x}", mixed::random_tag());
     let mut pool = Pool::new()?;
     // The writer is the last of the connections.
-    pool.open_sessions(options.server_address()?, watchers + 1, SESSION_TIMEOUT_MS)?;
+    pool.open_sessions(&[options.server_address()?], watchers + 1, SESSION_TIMEOUT_MS)?;
     let write_path = |_, out: &mut Vec<u8>| out.extend_from_slice(path.as_bytes());
     let created = batch::run(&mut pool, 1, Action::Create(&values), 1, write_path)?;
     ensure!(created.faults.count() == 0, "the node could not be created:\n{}", created.faults);
@@ -64,7 +64,7 @@ pub fn run(options: &Options, watchers: usize, report: &mut Report, faults: &mut
     if !options.keep {
         // Not before the watchers are gone: they would hear of it.
         let mut pool = Pool::new()?;
-        pool.open_sessions(options.server_address()?, 1, SESSION_TIMEOUT_MS)?;
+        pool.open_sessions(&[options.server_address()?], 1, SESSION_TIMEOUT_MS)?;
         faults.absorb(batch::run(&mut pool, 1, Action::Delete, 1, write_path)?.faults);
         pool.close_sessions()?;
     }

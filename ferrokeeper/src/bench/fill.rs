@@ -23,7 +23,7 @@ pub fn run(options: &Options, nodes: u64, report: &mut Report, faults: &mut Faul
     ensure!(nodes > 0, "--fill must be at least 1");
     let processes = ServerProcesses::new(&options.server_pid);
     let mut pool = Pool::new()?;
-    pool.open_sessions(options.server_address()?, options.connections, SESSION_TIMEOUT_MS)?;
+    pool.open_sessions(&options.server_addresses()?, options.connections, SESSION_TIMEOUT_MS)?;
     let empty = Values::new(0);
     let root = |_, out: &mut Vec<u8>| out.extend_from_slice(ROOT);
     faults.absorb(batch::run(&mut pool, options.pipeline, Action::Create(&empty), 1, root)?.faults);

@@ -1,19 +1,17 @@
 //! Waiting for a server to serve: the end of a restart.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use protocol::client::connect::{ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader};
+use protocol::client::connect::ConnectRequest;
 use protocol::client::request::Request;
 use protocol::client::response::Response;
-use protocol::jute::FrameStart;
-use protocol::{OpCode, Reader, SessionId, Xid};
+use protocol::{OpCode, Reader, SessionId};
 
 use super::SESSION_TIMEOUT_MS;
-use super::frames::FRAME_BYTES_MAX;
+use super::blocking::BlockingConnection;
 use super::options::Options;
 use super::report::Report;
 
@@ -52,9 +50,6 @@ pub fn run(options: &Options, path: &str, report: &mut Report) -> Result<()> {
 
 /// Opens a session, reads the node, and closes the session again. Returns the length of the data.
 fn read_once(server: SocketAddr, path: &str, limit: Duration) -> Result<usize> {
-    let mut socket = TcpStream::connect_timeout(&server, limit)?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(limit))?;
     let connect = ConnectRequest {
         last_zxid_seen: 0,
         timeout_ms: SESSION_TIMEOUT_MS,
@@ -62,37 +57,17 @@ fn read_once(server: SocketAddr, path: &str, limit: Duration) -> Result<usize> {
         password: &[0; 16],
         read_only: Some(false),
     };
-    let response = exchange(&mut socket, |out| connect.write(out))?;
-    ensure!(ConnectResponse::read(&response)?.timeout_ms > 0, "the server refused a new session");
+    let (mut connection, response) = BlockingConnection::open(server, &connect, limit)?;
+    ensure!(response.timeout_ms > 0, "the server refused a new session");
 
-    let reply = exchange(&mut socket, |out| {
-        RequestHeader { xid: Xid::new(1), op: OpCode::GetData.to_wire() }.write(out);
+    let reply = connection.call(OpCode::GetData, |out| {
         Request::GetData { path: path.into(), watch: false }.write(out);
     })?;
-    let mut reader = Reader::new(&reply);
-    let header = ReplyHeader::read(&mut reader)?;
-    ensure!(header.error == 0, "error {}", header.error);
+    ensure!(reply.header.error == 0, "error {}", reply.header.error);
+    let mut reader = Reader::new(reply.body());
     let Response::Data(data, _) = Response::read(OpCode::GetData, &mut reader)? else {
         return Err(anyhow!("a getData reply without data"));
     };
-    exchange(&mut socket, |out| {
-        RequestHeader { xid: Xid::new(2), op: OpCode::CloseSession.to_wire() }.write(out);
-    })
-    .context("close the session")?;
+    connection.call(OpCode::CloseSession, |_| {}).context("close the session")?;
     Ok(data.map_or(0, |data| data.len()))
-}
-
-fn exchange(socket: &mut TcpStream, write: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
-    let frame = FrameStart::open(&mut out);
-    write(&mut out);
-    frame.close(&mut out);
-    socket.write_all(&out)?;
-    let mut length = [0; 4];
-    socket.read_exact(&mut length)?;
-    let length = usize::try_from(i32::from_be_bytes(length)).unwrap_or(usize::MAX);
-    ensure!(length <= FRAME_BYTES_MAX, std::io::Error::from(ErrorKind::InvalidData));
-    let mut payload = vec![0; length];
-    socket.read_exact(&mut payload)?;
-    Ok(payload)
 }

@@ -32,7 +32,7 @@ pub fn run(options: &Options, sessions: usize, report: &mut Report, faults: &mut
 
     let rss_before = resident_bytes(&processes)?;
     let before = Meter::read(&processes)?;
-    pool.open_sessions(options.server_address()?, sessions, SESSION_TIMEOUT_MS)?;
+    pool.open_sessions(&[options.server_address()?], sessions, SESSION_TIMEOUT_MS)?;
     let connecting = Meter::read(&processes)?.since(&before);
     let rss_connected = resident_bytes(&processes)?;
 

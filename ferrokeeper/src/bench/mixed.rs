@@ -31,7 +31,7 @@ const CLEAN_UP_CONNECTIONS: usize = 8;
 
 /// Plays the mix against the server.
 pub fn run(options: &Options, report: &mut Report, faults: &mut Faults) -> Result<()> {
-    let server = options.server_address()?;
+    let servers = options.server_addresses()?;
     let processes = ServerProcesses::new(&options.server_pid);
     let namespace = Namespace::new(random_tag(), options.keys);
     let values = Values::new(options.value_bytes);
@@ -40,18 +40,23 @@ pub fn run(options: &Options, report: &mut Report, faults: &mut Faults) -> Resul
     let mut pools = Vec::new();
     for lanes in &lanes {
         let mut pool = Pool::new()?;
-        pool.open_sessions(server, lanes.len(), SESSION_TIMEOUT_MS)?;
+        pool.open_sessions(&servers, lanes.len(), SESSION_TIMEOUT_MS)?;
         pools.push(pool);
     }
     set_up(&mut pools[0], options.connections, &namespace, &values, faults)?;
+    if servers.len() > 1 {
+        for pool in &mut pools {
+            catch_up(pool, &namespace, faults)?;
+        }
+    }
     ensure!(faults.count() == 0, "the keys could not be set up:\n{faults}");
 
     let barrier = Barrier::new(pools.len());
     let outcomes: Vec<Outcome> = thread::scope(|scope| {
         let mut threads = Vec::new();
         for (thread, (pool, lanes)) in pools.iter_mut().zip(lanes).enumerate() {
-            let workload =
-                Workload::new(options.mix.clone(), namespace.clone(), values.clone(), thread as u8, lanes);
+            let (mix, namespace, values) = (options.mix.clone(), namespace.clone(), values.clone());
+            let workload = Workload::new(mix, namespace, values, thread as u8, lanes, servers.len());
             // One thread is enough to look after the server.
             let server = if thread == 0 { processes.clone() } else { ServerProcesses::default() };
             let barrier = &barrier;
@@ -79,7 +84,7 @@ pub fn run(options: &Options, report: &mut Report, faults: &mut Faults) -> Resul
     if !options.keep {
         // Only now are the ephemeral nodes gone that would keep their parents.
         let mut pool = Pool::new()?;
-        pool.open_sessions(server, CLEAN_UP_CONNECTIONS, SESSION_TIMEOUT_MS)?;
+        pool.open_sessions(&servers, CLEAN_UP_CONNECTIONS, SESSION_TIMEOUT_MS)?;
         clean_up(&mut pool, options.connections, &namespace, &left_behind, faults)?;
         pool.close_sessions()?;
     }
@@ -121,6 +126,7 @@ fn describe(options: &Options, report: &mut Report) {
     report.text("mix", &options.mix.to_string());
     report.count("connections", options.connections as u64);
     report.count("pipeline", options.pipeline as u64);
+    report.count("servers", options.server.len() as u64);
     report.count("threads", options.threads as u64);
     report.count("value_bytes", options.value_bytes as u64);
     report.count("keys", options.keys.into());
@@ -202,6 +208,15 @@ pub fn set_up(
     create(Action::Create(&empty), groups, &|group, out| namespace.write_group(group as u32, out))?;
     let keys = namespace.keys().into();
     create(Action::Create(values), keys, &|key, out| namespace.write_key(key as u32, out))
+}
+
+/// Waits until the server of every connection has all that was created through another.
+fn catch_up(pool: &mut Pool, namespace: &Namespace, faults: &mut Faults) -> Result<()> {
+    let connections = pool.len() as u64;
+    let root = |_, out: &mut Vec<u8>| out.extend_from_slice(namespace.root().as_bytes());
+    // One request under way on each: every connection gets one.
+    faults.absorb(batch::run(pool, 1, Action::Sync, connections, root)?.faults);
+    Ok(())
 }
 
 /// Deletes all that a run has created.

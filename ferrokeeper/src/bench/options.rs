@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::mix::Mix;
 
@@ -15,13 +15,14 @@ const VALUE_BYTES_MAX: usize = 1_000_000;
 
 /// Load a server and measure it. Every reply is checked, and the run fails if one is wrong.
 ///
-/// Without one of --fill, --watch-fanout, --idle-sessions, --probe and --first-read, it plays the mix in a closed
-/// loop: every connection keeps `pipeline` requests under way.
+/// Without one of --fill, --watch-fanout, --idle-sessions, --probe, --first-read and --write-gap, it plays the mix in
+/// a closed loop: every connection keeps `pipeline` requests under way.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The server's client port; may be left out with --floor, to measure the machine alone.
-    #[arg(long, value_name = "HOST:PORT", required_unless_present = "floor")]
-    pub server: Option<String>,
+    /// The server's client port; may be left out with --floor, to measure the machine alone. The mix, --fill and
+    /// --write-gap take several servers of one ensemble; the connections are spread evenly over them.
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', required_unless_present = "floor")]
+    pub server: Vec<String>,
     /// Connections, each with a session of its own.
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub connections: usize,
@@ -100,6 +101,11 @@ pub struct Options {
     /// Connect until the server answers a getData of this path, for at most --duration-ms.
     #[arg(long, value_name = "PATH", group = "activity")]
     pub first_read: Option<String>,
+    /// Set one node again and again, one request at a time, and report the longest time between two replies. A lost
+    /// connection is replaced at once, with the same session, through any of the servers; when the time is over, that
+    /// is still waited for.
+    #[arg(long, group = "activity")]
+    pub write_gap: bool,
 }
 
 impl Options {
@@ -120,15 +126,27 @@ impl Options {
         Ok(())
     }
 
-    /// The server's address.
+    /// The servers' addresses: at least one.
+    pub fn server_addresses(&self) -> Result<Vec<SocketAddr>> {
+        ensure!(!self.server.is_empty(), "--server is missing");
+        self.server.iter().map(|server| resolve(server)).collect()
+    }
+
+    /// The server's address, for what looks at a single one.
     pub fn server_address(&self) -> Result<SocketAddr> {
-        let server = self.server.as_deref().context("--server is missing")?;
-        let mut addresses = server.to_socket_addrs().with_context(|| format!("--server {server}"))?;
-        addresses.next().with_context(|| format!("--server {server} has no address"))
+        match self.server_addresses()?.as_slice() {
+            [server] => Ok(*server),
+            several => bail!("{} servers were given, but this measures a single one", several.len()),
+        }
     }
 
     /// How long to measure.
     pub fn duration(&self) -> Duration {
         Duration::from_millis(self.duration_ms)
     }
+}
+
+fn resolve(server: &str) -> Result<SocketAddr> {
+    let mut addresses = server.to_socket_addrs().with_context(|| format!("--server {server}"))?;
+    addresses.next().with_context(|| format!("--server {server} has no address"))
 }

@@ -1,4 +1,4 @@
-//! Many non-blocking connections to one server, served by one thread.
+//! Many non-blocking connections, served by one thread.
 //!
 //! All connections share one read buffer, everything that one read brings is answered with one write, and the clock
 //! is read once per read: that is what keeps the client far cheaper than any server it measures.
@@ -132,14 +132,15 @@ impl Pool {
         Ok(index)
     }
 
-    /// Adds `count` connections, each with a new session that lives `timeout_ms` without a sign of life.
-    pub fn open_sessions(&mut self, server: SocketAddr, count: usize, timeout_ms: i32) -> Result<()> {
+    /// Adds `count` connections to the servers in turn, each with a new session that lives `timeout_ms` without a
+    /// sign of life.
+    pub fn open_sessions(&mut self, servers: &[SocketAddr], count: usize, timeout_ms: i32) -> Result<()> {
         let mut opening = Opening::default();
         let mut started = 0;
         let deadline = Instant::now() + HANDSHAKE_LIMIT;
         while opening.opened < count {
             while started < count && started - opening.opened < HANDSHAKES_MAX {
-                let index = self.connect(server)?;
+                let index = self.connect(servers[started % servers.len()])?;
                 self.connections[index].outgoing.frame(|out| {
                     let request = ConnectRequest {
                         last_zxid_seen: 0,

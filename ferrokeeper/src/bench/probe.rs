@@ -39,7 +39,7 @@ pub fn run(options: &Options, report: &mut Report, faults: &mut Faults) -> Resul
     let namespace = Namespace::new(mixed::random_tag(), KEYS);
     let values = Values::new(options.value_bytes);
     let mut pool = Pool::new()?;
-    pool.open_sessions(options.server_address()?, OPS.len(), SESSION_TIMEOUT_MS)?;
+    pool.open_sessions(&[options.server_address()?], OPS.len(), SESSION_TIMEOUT_MS)?;
     mixed::set_up(&mut pool, OPS.len(), &namespace, &values, faults)?;
     ensure!(faults.count() == 0, "the keys could not be set up:\n{faults}");
 
@@ -110,7 +110,7 @@ impl Probe {
     fn new(namespace: &Namespace, values: &Values) -> Probe {
         let workload = |index: usize| {
             let (namespace, values) = (namespace.clone(), values.clone());
-            Workload::new(Mix::only(OPS[index]), namespace, values, index as u8, index..index + 1)
+            Workload::new(Mix::only(OPS[index]), namespace, values, index as u8, index..index + 1, 1)
         };
         Probe {
             workloads: [workload(0), workload(1)],

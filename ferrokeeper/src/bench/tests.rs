@@ -14,9 +14,14 @@ struct Cli {
 }
 
 fn run(lie: Lie, args: &str) -> (Report, Faults) {
+    run_on(1, lie, args)
+}
+
+/// Several names for one server are as good as several servers.
+fn run_on(servers: usize, lie: Lie, args: &str) -> (Report, Faults) {
     let server = FakeServer::start(lie);
-    let address = server.address().to_string();
-    let common = ["bench", "--server", &address];
+    let addresses = vec![server.address().to_string(); servers].join(",");
+    let common = ["bench", "--server", &addresses];
     let cli = Cli::try_parse_from(common.into_iter().chain(args.split_whitespace())).unwrap();
     cli.options.check().unwrap();
     let (mut report, mut faults) = (Report::default(), Faults::default());
@@ -25,7 +30,10 @@ fn run(lie: Lie, args: &str) -> (Report, Faults) {
 }
 
 fn check_honest(args: &str, expected: &[&str]) {
-    let (report, faults) = run(Lie::None, args);
+    check_report(run(Lie::None, args), expected);
+}
+
+fn check_report((report, faults): (Report, Faults), expected: &[&str]) {
     assert_eq!(faults.count(), 0, "{faults}");
     let json = report.to_json();
     for name in expected {
@@ -85,6 +93,36 @@ fn other_activities_run_and_report() {
         "--probe --duration-ms 60",
         &["get_max_us", "set_over_10_ms", "control_max_us", "late_p99_us"],
     );
+}
+
+#[test]
+fn the_load_is_spread_over_several_servers() {
+    let mixed = run_on(3, Lie::None, &format!("{SHORT} --mix {EVERYTHING} --threads 2"));
+    check_report(mixed, &["servers", "ops_per_s"]);
+    check_report(run_on(2, Lie::None, "--fill 300 --connections 3 --pipeline 4"), &["ops_per_s"]);
+}
+
+#[test]
+fn a_gap_in_writes_ends_with_the_same_session_on_another_server() {
+    let (report, faults) = run_on(2, Lie::LostReply, "--write-gap --duration-ms 60");
+    let json = report.to_json();
+    assert!(!json.contains("\"connections_lost\":0,"), "{json}");
+    assert!(!json.contains("\"in_doubt\":0,"), "{json}");
+    check_report((report, faults), &["gap_ms", "writes", "connect_attempts"]);
+}
+
+#[test]
+fn an_acknowledged_write_that_is_lost_is_found_out() {
+    let (_, faults) = run_on(2, Lie::LostWrite, "--write-gap --duration-ms 60");
+    assert!(faults.to_string().contains("fault Stat: "), "{faults}");
+}
+
+#[test]
+fn what_looks_at_one_server_takes_one() {
+    let args = ["bench", "--server", "127.0.0.1:1,127.0.0.1:2", "--probe"];
+    let options = Cli::try_parse_from(args).unwrap().options;
+    let error = measure_server(&options, &mut Report::default(), &mut Faults::default()).unwrap_err();
+    assert!(error.to_string().contains("a single one"), "{error}");
 }
 
 #[test]

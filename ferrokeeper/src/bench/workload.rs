@@ -47,6 +47,8 @@ pub struct Workload {
     namespace: Namespace,
     values: Values,
     keys: KeyTable,
+    /// Servers, which the connections are spread over in turn.
+    servers: usize,
     lane_base: usize,
     persistent: Vec<Created>,
     ephemeral: Vec<Created>,
@@ -58,9 +60,16 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// A load for the connections `lanes` of a run, as its `thread`th part.
-    pub fn new(mix: Mix, namespace: Namespace, values: Values, thread: u8, lanes: Range<usize>) -> Workload {
-        let keys = KeyTable::new(namespace.keys(), values.bytes());
+    /// A load for the connections `lanes` of a run, as its `thread`th part. They lead to so many servers in turn.
+    pub fn new(
+        mix: Mix,
+        namespace: Namespace,
+        values: Values,
+        thread: u8,
+        lanes: Range<usize>,
+        servers: usize,
+    ) -> Workload {
+        let keys = KeyTable::new(namespace.keys(), values.bytes(), servers);
         let (lane_base, lanes) = (lanes.start, lanes.len());
         // The top byte 0 is that of the values that were there before the run.
         let thread = u64::from(thread) + 1;
@@ -69,6 +78,7 @@ impl Workload {
             namespace,
             values,
             keys,
+            servers,
             lane_base,
             persistent: vec![Created::default(); lanes],
             ephemeral: vec![Created::default(); lanes],
@@ -106,12 +116,12 @@ impl Workload {
         (self.random() % u64::from(self.namespace.keys())) as u32
     }
 
-    fn key_read(&mut self, op: Op, code: OpCode, xid: Xid, out: &mut Vec<u8>) -> Ticket {
+    fn key_read(&mut self, index: usize, op: Op, code: OpCode, xid: Xid, out: &mut Vec<u8>) -> Ticket {
         let key = self.random_key();
         RequestHeader { xid, op: code.to_wire() }.write(out);
         out.put_bytes(self.namespace.encoded_key(key));
         out.put_bool(false);
-        Ticket { op, subject: key.into(), floor: self.keys.floor(key) }
+        Ticket { op, subject: key.into(), floor: self.keys.read_floor(key, index % self.servers) }
     }
 
     fn children(&mut self, xid: Xid, out: &mut Vec<u8>) -> Ticket {
@@ -134,7 +144,7 @@ impl Workload {
         let key = self.random_key();
         RequestHeader { xid, op: OpCode::SetData.to_wire() }.write(out);
         self.set_body(key, out);
-        Ticket { op: Op::Set, subject: key.into(), floor: self.keys.floor(key) }
+        Ticket { op: Op::Set, subject: key.into(), floor: self.keys.write_floor(key) }
     }
 
     fn multi(&mut self, xid: Xid, out: &mut Vec<u8>) -> Ticket {
@@ -179,7 +189,7 @@ impl Workload {
         Ticket { op: Op::Delete, subject: number, floor: 0 }
     }
 
-    fn check_data(&mut self, ticket: Ticket, reply: &Reply<'_>, faults: &mut Faults) {
+    fn check_data(&mut self, ticket: Ticket, index: usize, reply: &Reply<'_>, faults: &mut Faults) {
         let key = ticket.subject as u32;
         let Some((data, stat)) =
             check::whole(reply.body, faults, |reader| Ok((reader.buffer()?, Stat::read(reader)?)))
@@ -190,25 +200,25 @@ impl Workload {
         if stamp.is_none_or(|stamp| stamp >> 56 == self.stamp >> 56 && stamp > self.stamp) {
             faults.add(FaultKind::Data, || format!("key {key}: not what was written: {data:02x?}"));
         }
-        self.keys.check(key, ticket.floor, &stat, reply.zxid, faults);
+        self.keys.check(key, index % self.servers, ticket.floor, &stat, reply.zxid, faults);
     }
 
-    fn check_stat(&mut self, ticket: Ticket, reply: &Reply<'_>, faults: &mut Faults) {
+    fn check_stat(&mut self, ticket: Ticket, index: usize, reply: &Reply<'_>, faults: &mut Faults) {
         let key = ticket.subject as u32;
         if let Some(stat) = check::whole(reply.body, faults, Stat::read) {
-            self.keys.check(key, ticket.floor, &stat, reply.zxid, faults);
+            self.keys.check(key, index % self.servers, ticket.floor, &stat, reply.zxid, faults);
             if ticket.op == Op::Set {
                 check_written(&stat, reply.zxid, faults);
             }
         }
     }
 
-    fn check_multi(&mut self, ticket: Ticket, reply: &Reply<'_>, faults: &mut Faults) {
+    fn check_multi(&mut self, ticket: Ticket, index: usize, reply: &Reply<'_>, faults: &mut Faults) {
         let Some(stats) = check::whole(reply.body, faults, read_set_results) else { return };
         for (key, stat) in self.multi_keys(ticket.subject as u32).zip(stats) {
             // With fewer than ten keys one of them is set twice, so that only the last version is known.
             if self.namespace.keys() >= MULTI_OPS {
-                self.keys.check(key, 0, &stat, reply.zxid, faults);
+                self.keys.check(key, index % self.servers, 0, &stat, reply.zxid, faults);
             }
             check_written(&stat, reply.zxid, faults);
         }
@@ -251,8 +261,8 @@ impl Script for Workload {
         let random = self.random();
         let op = self.mix.pick(random);
         Some(match op {
-            Op::Get => self.key_read(op, OpCode::GetData, xid, out),
-            Op::Exists => self.key_read(op, OpCode::Exists, xid, out),
+            Op::Get => self.key_read(index, op, OpCode::GetData, xid, out),
+            Op::Exists => self.key_read(index, op, OpCode::Exists, xid, out),
             Op::Children => self.children(xid, out),
             Op::Set => self.set(xid, out),
             Op::Create => self.create(index, op, xid, out),
@@ -280,12 +290,12 @@ impl Script for Workload {
             return faults.add(FaultKind::Refused, || format!("{} {}", ticket.op.name(), reply.error));
         }
         match ticket.op {
-            Op::Get => self.check_data(ticket, reply, faults),
-            Op::Exists | Op::Set => self.check_stat(ticket, reply, faults),
+            Op::Get => self.check_data(ticket, index, reply, faults),
+            Op::Exists | Op::Set => self.check_stat(ticket, index, reply, faults),
             Op::Children => self.check_children(ticket, reply, faults),
             Op::Create | Op::EphemeralCreate | Op::Sync => self.check_path(ticket, index, reply, faults),
             Op::Delete => check::empty(reply.body, faults),
-            Op::Multi10 => self.check_multi(ticket, reply, faults),
+            Op::Multi10 => self.check_multi(ticket, index, reply, faults),
         }
         if let Some(latencies) = &mut self.latencies {
             latencies[ticket.op as usize].record(reply.latency_ns);
