@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,20 +19,60 @@ impl Figures {
 
 /// Runs the client. Wrong replies are not an error here: they are counted in `faults`.
 pub fn run(binary: &Path, args: &[String]) -> Result<Figures> {
-    let output = Command::new(binary)
+    start(binary, args)?.finish()
+}
+
+/// Starts the client, and leaves it alone.
+pub fn start(binary: &Path, args: &[String]) -> Result<Running> {
+    let child = Command::new(binary)
         .args(["bench", "--json"])
         .args(args)
-        .output()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .with_context(|| format!("start {}", binary.display()))?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    let text = String::from_utf8_lossy(&output.stdout);
-    let Some(figures) = text.lines().find_map(parse) else {
-        bail!("the client failed: {} ({})", words.trim(), args.join(" "));
-    };
-    if !words.is_empty() {
-        eprint!("{words}");
+    Ok(Running { child: Some(child), args: args.join(" ") })
+}
+
+/// A client that runs. Dropping it kills it.
+#[derive(Debug)]
+pub struct Running {
+    /// `None` once it was waited for.
+    child: Option<Child>,
+    args: String,
+}
+
+impl Running {
+    /// Whether it is no longer running.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
     }
-    Ok(Figures(figures))
+
+    /// Waits for its end.
+    pub fn finish(mut self) -> Result<Figures> {
+        let child = self.child.take().context("a client is waited for once")?;
+        let output = child.wait_with_output().context("wait for the client")?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let Some(figures) = text.lines().find_map(parse) else {
+            bail!("the client failed: {} ({})", words.trim(), self.args);
+        };
+        if !words.is_empty() {
+            eprint!("{words}");
+        }
+        Ok(Figures(figures))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It is gone already, or nothing can be done about it.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// Reads a flat object of JSON, and keeps the numbers.

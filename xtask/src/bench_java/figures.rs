@@ -1,6 +1,6 @@
 //! What is measured, and what it should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use super::server::Side;
@@ -26,11 +26,15 @@ pub enum Figure {
     Nodes,
     /// 5,000 sessions that only ping.
     Idle5000,
+    /// The leader of three is killed.
+    Kill,
+    /// A follower comes back after many writes.
+    Away,
 }
 
 impl Figure {
-    /// All of them, in the order in which they are measured.
-    pub const ALL: [Figure; 9] = [
+    /// Those of one server, in the order in which they are measured.
+    pub const STANDALONE: [Figure; 9] = [
         Figure::Get64x16,
         Figure::Get64x1,
         Figure::Set64x16,
@@ -41,6 +45,10 @@ impl Figure {
         Figure::Nodes,
         Figure::Idle5000,
     ];
+
+    /// Those of an ensemble of three.
+    pub const ENSEMBLE: [Figure; 5] =
+        [Figure::Get64x16, Figure::Set64x16, Figure::Create64x16, Figure::Away, Figure::Kill];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -54,6 +62,8 @@ impl Figure {
             Figure::Create64x16 => "create64x16",
             Figure::Nodes => "nodes",
             Figure::Idle5000 => "idle5000",
+            Figure::Kill => "kill",
+            Figure::Away => "away",
         }
     }
 
@@ -67,7 +77,7 @@ impl Figure {
             Figure::Set1x1 => load(1, 1, "set=1"),
             Figure::Mix64x16 => load(64, 16, "get=90,set=10"),
             Figure::Create64x16 => load(64, 16, "create=1"),
-            Figure::Watch1000 | Figure::Nodes | Figure::Idle5000 => None,
+            Figure::Watch1000 | Figure::Nodes | Figure::Idle5000 | Figure::Kill | Figure::Away => None,
         }
     }
 }
@@ -76,9 +86,10 @@ impl FromStr for Figure {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Figure, String> {
-        Figure::ALL.into_iter().find(|figure| figure.name() == text).ok_or_else(|| {
-            let names: Vec<_> = Figure::ALL.into_iter().map(Figure::name).collect();
-            format!("unknown figure: one of {}", names.join(", "))
+        let all = || Figure::STANDALONE.into_iter().chain(Figure::ENSEMBLE);
+        all().find(|figure| figure.name() == text).ok_or_else(|| {
+            let names: BTreeSet<_> = all().map(Figure::name).collect();
+            format!("unknown figure: one of {}", Vec::from_iter(names).join(", "))
         })
     }
 }
@@ -167,8 +178,8 @@ const fn row(
     Row { label, metric: Metric { figure, name }, decimals, target }
 }
 
-/// The table.
-pub const ROWS: &[Row] = &[
+/// The table of one server.
+pub const STANDALONE_ROWS: &[Row] = &[
     row("get64x16", "ops_per_s", "getData 64x16, ops/s", 0, Target::RatioAtLeast(8.0)),
     row(
         "get64x16",
@@ -239,14 +250,49 @@ pub const ROWS: &[Row] = &[
     row("idle5000", "cpu_busy", "5,000 idle sessions, processors used", 3, Target::None),
 ];
 
+/// The table of an ensemble of three.
+pub const ENSEMBLE_ROWS: &[Row] = &[
+    row("get64x16", "ops_per_s", "getData 64x16, ops/s", 0, Target::RatioAtLeast(8.0)),
+    row("get64x16", "server_cpu_us_per_op", "getData 64x16, CPU of all servers per op, us", 2, Target::None),
+    row("get64x16", "p99_us", "getData 64x16, p99, us", 0, Target::None),
+    row("set64x16", "ops_per_s", "setData 64x16, ops/s", 0, Target::RatioAtLeast(5.0)),
+    row(
+        "set64x16",
+        "server_cpu_us_per_op",
+        "setData 64x16, CPU of all servers per op, us",
+        2,
+        Target::RatioAtMost(0.2),
+    ),
+    row("set64x16", "p99_us", "setData 64x16, p99, us", 0, Target::None),
+    row("create64x16", "ops_per_s", "create 64x16, ops/s", 0, Target::RatioAtLeast(5.0)),
+    row(
+        "create64x16",
+        "server_cpu_us_per_op",
+        "create 64x16, CPU of all servers per op, us",
+        2,
+        Target::RatioAtMost(0.2),
+    ),
+    row("create64x16", "p99_us", "create 64x16, p99, us", 0, Target::None),
+    row("away", "fill_ops_per_s", "creates while one of three is away, ops/s", 0, Target::None),
+    row("away", "back_ms", "follower after them, start to in sync, ms", 0, Target::RatioAtMost(0.25)),
+    row("kill", "gap_ms", "leader killed, longest gap in writes, ms", 0, Target::RatioAtMost(1.0 / 3.0)),
+    row("kill", "gap_ms", "the same, by itself", 0, Target::AtMost(300.0)),
+    row("kill", "p50_us", "the same client, one write, median, us", 0, Target::None),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_row_belongs_to_a_figure() {
-        for row in ROWS {
-            assert!(row.metric.figure.parse::<Figure>().is_ok(), "{}", row.label);
+        for (rows, figures) in
+            [(STANDALONE_ROWS, Figure::STANDALONE.as_slice()), (ENSEMBLE_ROWS, Figure::ENSEMBLE.as_slice())]
+        {
+            for row in rows {
+                let figure = row.metric.figure.parse::<Figure>();
+                assert!(figure.is_ok_and(|figure| figures.contains(&figure)), "{}", row.label);
+            }
         }
         assert!("get".parse::<Figure>().is_err());
     }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -32,7 +33,7 @@ const JARS: [&str; 16] = [
     "snappy-java",
     "metrics-core",
 ];
-/// The largest heap that Java may use.
+/// The largest heap that a Java server may use by itself.
 const JAVA_HEAP: &str = "-Xmx2g";
 /// Only warnings are logged, as on the other side.
 const LOG4J: &str = "log4j.rootLogger=WARN, CONSOLE\n\
@@ -67,7 +68,7 @@ impl Side {
     pub const BOTH: [Side; 2] = [Side::Java, Side::Ours];
 
     /// For names of files.
-    fn slug(self) -> &'static str {
+    pub fn slug(self) -> &'static str {
         match self {
             Side::Ours => "ferrokeeper",
             Side::Java => "java",
@@ -114,30 +115,34 @@ impl Bench {
     pub fn start(&self, side: Side, snap_count: Option<u32>) -> Result<Server<'_>> {
         let port = free_port()?;
         let config = self.dir.join(format!("{}.cfg", side.slug()));
-        let mut lines = format!(
-            "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={port}\n\
-             clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n\
-             4lw.commands.whitelist=*\nforceSync=yes\n",
-            self.data_dir(side).display()
-        );
+        let mut lines = settings(&self.data_dir(side), port);
         if let Some(count) = snap_count {
             lines.push_str(&format!("snapCount={count}\n"));
         }
         fs::write(&config, lines).with_context(|| format!("write {}", config.display()))?;
+        let started = Instant::now();
+        let child = self.spawn(side, JAVA_HEAP, &config, &self.log_path(side))?;
+        Ok(Server { bench: self, side, child, port, started })
+    }
+
+    /// Starts a server with a configuration; its log is written anew.
+    pub fn spawn(&self, side: Side, java_heap: &str, config: &Path, log: &Path) -> Result<Child> {
         let mut command = match side {
             Side::Ours => {
                 let mut command = Command::new(&self.binary);
                 command.arg("server").env("RUST_LOG", "warn");
                 command
             }
-            Side::Java => self.java()?,
+            Side::Java => self.java(java_heap)?,
         };
-        let log_path = self.log_path(side);
-        let log = File::create(&log_path).with_context(|| format!("create {}", log_path.display()))?;
-        command.arg(&config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let started = Instant::now();
-        let child = command.spawn().with_context(|| format!("start {side}"))?;
-        Ok(Server { bench: self, side, child, port, started })
+        let log = File::create(log).with_context(|| format!("create {}", log.display()))?;
+        command.arg(config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.spawn().with_context(|| format!("start {side}"))
+    }
+
+    /// Starts the client.
+    pub fn client(&self, args: &[String]) -> Result<client::Running> {
+        client::start(&self.binary, args)
     }
 
     /// Snapshot files that are there.
@@ -148,7 +153,7 @@ impl Bench {
         Ok(names.filter(|name| name.starts_with("snapshot.") && !name.ends_with("tmp")).count())
     }
 
-    /// The folder that the disk's speed is measured in.
+    /// The folder of everything, which the disk's speed is measured in.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -161,7 +166,7 @@ impl Bench {
         self.dir.join(format!("{}.log", side.slug()))
     }
 
-    fn java(&self) -> Result<Command> {
+    fn java(&self, heap: &str) -> Result<Command> {
         let libraries = Path::new(JAVA_LIBRARIES);
         let jars: Vec<_> = JARS.iter().map(|name| libraries.join(format!("{name}.jar"))).collect();
         let found = jars[0].exists();
@@ -171,10 +176,36 @@ impl Bench {
         let mut classes = vec![self.dir.display().to_string()];
         classes.extend(jars.iter().map(|jar| jar.display().to_string()));
         let mut command = Command::new("java");
-        command.arg(JAVA_HEAP).arg("-cp").arg(classes.join(":"));
+        command.arg(heap).arg("-cp").arg(classes.join(":"));
         command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain");
         Ok(command)
     }
+}
+
+/// Something that the client can load.
+pub trait Subject {
+    /// Which one it is.
+    fn side(&self) -> Side;
+
+    /// Runs the client against it.
+    fn bench(&self, args: &[String]) -> Result<Figures>;
+}
+
+/// The lines that both sides get.
+pub fn settings(data_dir: &Path, client_port: u16) -> String {
+    format!(
+        "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={client_port}\n\
+         clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n\
+         4lw.commands.whitelist=*\nforceSync=yes\n",
+        data_dir.display()
+    )
+}
+
+/// The end of what a server printed.
+pub fn log_tail(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    let start = bytes.len().saturating_sub(LOG_TAIL_BYTES);
+    String::from_utf8_lossy(&bytes[start..]).into_owned()
 }
 
 /// A running server. Dropping it kills it.
@@ -187,20 +218,21 @@ pub struct Server<'a> {
     started: Instant,
 }
 
-impl Server<'_> {
-    /// Which one it is.
-    pub fn side(&self) -> Side {
+impl Subject for Server<'_> {
+    fn side(&self) -> Side {
         self.side
     }
 
-    /// Runs the client against it.
-    pub fn bench(&self, args: &[String]) -> Result<Figures> {
+    fn bench(&self, args: &[String]) -> Result<Figures> {
         let mut all = vec!["--server".to_owned(), format!("127.0.0.1:{}", self.port)];
         all.extend(["--server-pid".to_owned(), self.child.id().to_string()]);
         all.extend_from_slice(args);
-        client::run(&self.bench.binary, &all).with_context(|| format!("the server's log:\n{}", self.log()))
+        let log = || format!("the server's log:\n{}", log_tail(&self.bench.log_path(self.side)));
+        client::run(&self.bench.binary, &all).with_context(log)
     }
+}
 
+impl Server<'_> {
     /// Waits until it answers a read of `path`; returns the time since its start.
     pub fn first_read(&self, path: &str) -> Result<Duration> {
         let args = ["--first-read", path, "--duration-ms"].map(str::to_owned);
@@ -236,13 +268,6 @@ impl Server<'_> {
         let kib: f64 = kib.with_context(|| format!("{path} has no VmRSS"))?.parse()?;
         Ok(kib * 1024.0)
     }
-
-    /// The end of what it printed.
-    fn log(&self) -> String {
-        let bytes = fs::read(self.bench.log_path(self.side)).unwrap_or_default();
-        let start = bytes.len().saturating_sub(LOG_TAIL_BYTES);
-        String::from_utf8_lossy(&bytes[start..]).into_owned()
-    }
 }
 
 impl Drop for Server<'_> {
@@ -253,10 +278,16 @@ impl Drop for Server<'_> {
     }
 }
 
-fn free_port() -> Result<u16> {
+/// A port that nobody listens on. No port is given twice, since not everything listens at once.
+pub fn free_port() -> Result<u16> {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % u32::from(PORTS)) as u16;
-    let mut ports = (0..PORTS).map(|step| FIRST_PORT + (start + step) % PORTS);
-    ports
-        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
-        .with_context(|| format!("no free port from {FIRST_PORT} on"))
+    loop {
+        let step = GIVEN.fetch_add(1, Ordering::Relaxed);
+        ensure!(step < PORTS, "no free port from {FIRST_PORT} on");
+        let port = FIRST_PORT + (start + step) % PORTS;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
 }

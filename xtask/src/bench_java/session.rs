@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::client::Figures;
 use super::figures::{Figure, Load, Samples};
-use super::server::{Bench, Server, Side};
+use super::server::{Bench, Server, Side, Subject};
 
 /// A JIT compiler needs this long under load before it is at its best, in ms; both sides get it.
 const WARM_UP_MS: u64 = 6_000;
@@ -28,6 +28,19 @@ pub struct Plan {
     pub nodes: u64,
     /// How often a load is measured again because somebody else used the processors.
     pub retries: usize,
+    /// What happens to an ensemble.
+    pub failures: Failures,
+}
+
+/// What happens to the servers of an ensemble.
+#[derive(Clone, Copy, Debug)]
+pub struct Failures {
+    /// How often our leader is killed.
+    pub kills: usize,
+    /// How often Java's is.
+    pub java_kills: usize,
+    /// How many writes a follower is away for.
+    pub away_writes: u64,
 }
 
 /// All rounds.
@@ -37,8 +50,10 @@ pub struct Session {
     pub samples: Samples,
     /// Wrong replies, of both sides together.
     pub faults: u64,
-    bench: Bench,
-    plan: Plan,
+    /// What is measured.
+    pub bench: Bench,
+    /// How.
+    pub plan: Plan,
 }
 
 impl Session {
@@ -57,8 +72,7 @@ impl Session {
             let [java, ours] = Side::BOTH.map(|side| bench.start_empty(side));
             let servers = [java?, ours?];
             for server in &servers {
-                let warm_up = args(["--keep", "--duration-ms"], [WARM_UP_MS]);
-                self.run(server, &warm_up).context("warming up")?;
+                self.warm_up(server)?;
             }
             for figure in loads {
                 for server in &servers {
@@ -87,14 +101,28 @@ impl Session {
         Ok(())
     }
 
-    fn run(&mut self, server: &Server<'_>, args: &[String]) -> Result<Figures> {
+    /// Loads a server until it is at its best.
+    pub fn warm_up(&mut self, server: &impl Subject) -> Result<()> {
+        let warm_up = args(["--keep", "--duration-ms"], [WARM_UP_MS]);
+        self.run(server, &warm_up).context("warming up")?;
+        Ok(())
+    }
+
+    /// Runs the client, and counts the wrong replies.
+    pub fn run(&mut self, server: &impl Subject, args: &[String]) -> Result<Figures> {
         let figures = server.bench(args)?;
-        self.faults += figures.get("faults")? as u64;
+        self.count_faults(&figures)?;
         Ok(figures)
     }
 
+    /// Counts the wrong replies that a client saw.
+    pub fn count_faults(&mut self, figures: &Figures) -> Result<()> {
+        self.faults += figures.get("faults")? as u64;
+        Ok(())
+    }
+
     /// Runs until the machine was left alone, or often enough; the quietest run counts.
-    fn run_quietly(&mut self, server: &Server<'_>, args: &[String]) -> Result<Figures> {
+    fn run_quietly(&mut self, server: &impl Subject, args: &[String]) -> Result<Figures> {
         let mut quietest = self.run(server, args)?;
         for _ in 0..self.plan.retries {
             if quietest.get("other_cpu_busy")? <= QUIET_PROCESSORS {
@@ -108,7 +136,8 @@ impl Session {
         Ok(quietest)
     }
 
-    fn load(&mut self, server: &Server<'_>, figure: Figure, load: Load) -> Result<()> {
+    /// Measures a load, with the floors beside it.
+    pub fn load(&mut self, server: &impl Subject, figure: Figure, load: Load) -> Result<()> {
         let side = server.side();
         let Load { connections, pipeline, mix } = load;
         let mut all = args(["--connections", "--pipeline"], [connections as u64, pipeline as u64]);
@@ -219,8 +248,8 @@ impl Session {
     }
 }
 
-/// Names and their numbers; names without a number come first.
-fn args<const N: usize, const M: usize>(names: [&str; N], numbers: [u64; M]) -> Vec<String> {
+/// Names of options and their numbers; names without a number come first.
+pub fn args<const N: usize, const M: usize>(names: [&str; N], numbers: [u64; M]) -> Vec<String> {
     let (flags, options) = names.split_at(N - M);
     let mut all: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
     for (name, number) in options.iter().zip(numbers) {

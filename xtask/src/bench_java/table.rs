@@ -1,27 +1,28 @@
-//! Markdown.
+//! The table.
 
-use super::Args;
-use super::figures::{Metric, ROWS, Row, Samples, Target};
+use super::figures::{Metric, Row, Samples, Target};
 use super::server::Side;
 
 /// The table, and how it turned out.
 #[derive(Clone, Debug)]
 pub struct Table {
-    markdown: String,
+    /// In Markdown.
+    pub markdown: String,
     /// Targets that were met.
-    met: usize,
+    pub met: usize,
     /// Targets that were not.
     pub missed: usize,
-    noise: String,
+    /// What the machine itself was like meanwhile, as a list.
+    pub noise: String,
 }
 
 /// Writes a line for everything that was measured.
-pub fn render(samples: &Samples) -> Table {
+pub fn render(rows: &[Row], samples: &Samples) -> Table {
     let mut table = Table { markdown: String::new(), met: 0, missed: 0, noise: noise(samples) };
     table
         .markdown
         .push_str("| figure | Ferrokeeper | Java | ratio | target | |\n|---|---|---|---|---|---|\n");
-    for row in ROWS {
+    for row in rows {
         let (ours, java) = (samples.get(row.metric, Side::Ours), samples.get(row.metric, Side::Java));
         if ours.is_empty() && java.is_empty() {
             continue;
@@ -45,33 +46,6 @@ pub fn render(samples: &Samples) -> Table {
         ));
     }
     table
-}
-
-/// The whole file.
-pub fn document(table: &Table, machine: &str, args: &Args, faults: u64) -> String {
-    let mut command =
-        format!("cargo xtask bench-java --rounds {} --duration-ms {}", args.rounds, args.duration_ms);
-    if !args.only.is_empty() {
-        let names: Vec<_> = args.only.iter().map(|figure| figure.name()).collect();
-        command.push_str(&format!(" --only {}", names.join(",")));
-    }
-    if args.nodes != 1_000_000 {
-        command.push_str(&format!(" --nodes {}", args.nodes));
-    }
-    format!(
-        "# Benchmarks\n\n\
-         Ferrokeeper beside Apache ZooKeeper 3.8 (Debian's package, -Xmx2g), both standalone, on the same machine and \
-         disk, with the same settings (every write synced, snapCount 100,000, log level WARN, no limit of connections) \
-         and the same client (`ferrokeeper bench`), which checks every reply. The servers were measured in turns, figure by figure; a ratio compares \
-         the two values of one round. Every cell is the median of the rounds and, in brackets, the smallest and the \
-         largest. Values have 100 bytes. 64x16 means 64 connections that each keep 16 requests under way. The floors are \
-         a server that only echoes, with the same client, and a bare append of 1 KB + fdatasync on the same disk, \
-         measured in the same run.\n\n\
-         {}\n\
-         {} targets met, {} missed. Wrong replies, both servers together: {faults}.\n\n{}\n\
-         ## Machine\n\n{machine}\n\n## Command\n\n```\n{command}\n```\n",
-        table.markdown, table.met, table.missed, table.noise,
-    )
 }
 
 /// The target in words, and whether the median meets it.
@@ -137,7 +111,7 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Commas between groups of three digits.
-fn group(number: &str) -> String {
+pub fn group(number: &str) -> String {
     let (whole, fraction) =
         number.split_once('.').map_or((number, None), |(whole, part)| (whole, Some(part)));
     let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
@@ -161,7 +135,7 @@ fn trim(number: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench_java::figures::Figure;
+    use crate::bench_java::figures::{Figure, STANDALONE_ROWS};
 
     #[test]
     fn medians_and_groups_of_digits() {
@@ -180,7 +154,7 @@ mod tests {
             samples.add(Figure::Get64x16, "ops_per_s", Side::Ours, ours);
             samples.add(Figure::Get64x16, "ops_per_s", Side::Java, java);
         }
-        let table = render(&samples);
+        let table = render(STANDALONE_ROWS, &samples);
         assert_eq!((table.met, table.missed), (1, 0), "{}", table.markdown);
         assert!(
             table.markdown.contains("| 8.000 [8.000..9.000] | ratio >= 8 | pass |"),
