@@ -141,6 +141,8 @@ pub enum PeerInput {
     },
     /// The log was cut below what was applied ([`zab::Action::Truncate`]), and [`crate::Shared`] holds what the disk says.
     Reloaded,
+    /// [`zab::Action::Truncate`] cannot be carried out, and nothing that could be needed was changed.
+    TruncateFailed,
     /// A connection on the quorum port is gone, or could not be made.
     LinkClosed(LinkId),
 }

@@ -45,18 +45,6 @@ pub enum EnsembleError {
         /// Why.
         source: TruncateError,
     },
-    /// The leader wants the end of the log to go, and the place is not in it.
-    #[error(
-        "the leader wants the log to be cut behind {to}, which is not in it (the last before is {last}): this server's \
-         history is not the ensemble's. Move its data away, keep myid, and start it: it will get everything from the \
-         leader"
-    )]
-    OtherHistory {
-        /// What is to stay.
-        to: Zxid,
-        /// What there is.
-        last: Zxid,
-    },
     /// What is left on the disk cannot be read.
     #[error("cannot recover after cutting the log: {0}")]
     Recover(#[from] RecoveryError),
@@ -139,9 +127,13 @@ impl Ensemble {
             for output in outputs.drain(..) {
                 match output {
                     PeerOutput::Do(action) => {
-                        if self.act(action, log)? == After::Reloaded {
-                            let now = self.server.clock.now();
-                            replica.step(now, Input::Peer(PeerInput::Reloaded), outlet);
+                        let now = self.server.clock.now();
+                        match self.act(action, log)? {
+                            After::Nothing => {}
+                            After::Reloaded => replica.step(now, Input::Peer(PeerInput::Reloaded), outlet),
+                            After::TruncateFailed => {
+                                replica.step(now, Input::Peer(PeerInput::TruncateFailed), outlet);
+                            }
                         }
                     }
                     PeerOutput::AwaitSnapshot { link } => {
@@ -178,7 +170,9 @@ impl Ensemble {
             }
             Action::Append { zxid, envelope } => log.append(zxid, &envelope)?,
             Action::Truncate { to, reload } => {
-                self.truncate(to, log)?;
+                if !self.truncate(to, log)? {
+                    return Ok(After::TruncateFailed);
+                }
                 if reload {
                     self.reload()?;
                     return Ok(After::Reloaded);
@@ -228,18 +222,23 @@ impl Ensemble {
         self.server.durable_zxid.store(last.to_wire(), Ordering::SeqCst);
     }
 
-    fn truncate(&mut self, to: Zxid, log: &mut TxnLog) -> Result<(), EnsembleError> {
+    /// Whether the log ends at `to` now.
+    fn truncate(&mut self, to: Zxid, log: &mut TxnLog) -> Result<bool, EnsembleError> {
         log.sync()?;
         let mut mark = self.storage.mark.lock();
         let max = self.server.settings.limits.record_bytes_max as usize;
-        let last = truncate(&self.storage.folders, to, max, &mut mark)
-            .map_err(|source| EnsembleError::Truncate { to, source })?;
-        if last < to {
-            return Err(EnsembleError::OtherHistory { to, last });
+        match truncate(&self.storage.folders, to, max, &mut mark) {
+            Ok(last) => {
+                self.reopen(last, log);
+                info!(%to, %last, "the end of the log was cut as the leader wants: it was never committed");
+                Ok(last == to)
+            }
+            Err(source @ TruncateError::Disk(_)) => Err(EnsembleError::Truncate { to, source }),
+            Err(error) => {
+                warn!(%to, %error, "cannot cut the log as the leader wants; a whole snapshot will take its place");
+                Ok(false)
+            }
         }
-        info!(%to, "the end of the log was cut as the leader wants: it was never committed");
-        self.reopen(last, log);
-        Ok(())
     }
 
     /// A leader's tree has come too late.
@@ -285,4 +284,6 @@ enum After {
     Nothing,
     /// The tree is another one.
     Reloaded,
+    /// The log could not be cut.
+    TruncateFailed,
 }

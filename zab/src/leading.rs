@@ -239,7 +239,11 @@ impl Leading {
         let Some(learner) = self.learners.get_mut(&link) else { return };
         let send = |context: &mut Context<'_>, message| context.out.push(Action::ToLearner { link, message });
         let committed = context.history.committed();
-        let after = match plan(context.history, learner.last_zxid) {
+        let plan = match learner.needs_tree {
+            true => Plan::Snapshot,
+            false => plan(context.history, learner.last_zxid),
+        };
+        let after = match plan {
             Plan::Diff { after } => {
                 send(context, FromLeader::Diff { zxid: committed });
                 after

@@ -54,6 +54,8 @@ pub(crate) struct Learning {
     dial_at_ms: Option<u64>,
     /// Whether a tree is on its way, during which the leader says nothing else.
     receives_snapshot: bool,
+    /// Whether only a whole tree will do.
+    needs_snapshot: bool,
 }
 
 impl Learning {
@@ -83,9 +85,15 @@ impl Learning {
             unacknowledged: VecDeque::new(),
             dial_at_ms: Some(context.now_ms + pause_ms),
             receives_snapshot: false,
+            needs_snapshot: false,
         };
         learning.dial_if_due(context);
         learning
+    }
+
+    /// What is on this server's disk is not to be built upon: the leader is told that there is nothing.
+    pub fn without_history(self) -> Learning {
+        Learning { needs_snapshot: true, ..self }
     }
 
     fn dial_if_due(&mut self, context: &mut Context<'_>) {
@@ -136,6 +144,11 @@ impl Learning {
         self.heard_ms = context.now_ms;
         match (message, self.stage) {
             (FromLeader::LeaderInfo { epoch }, Stage::Discovery) => self.on_leader_info(context, epoch),
+            (FromLeader::Diff { .. } | FromLeader::Truncate { .. }, Stage::Promised)
+                if self.needs_snapshot =>
+            {
+                Err(GiveUp("the leader does not send the whole tree"))
+            }
             (FromLeader::Diff { .. }, Stage::Promised) => {
                 // The leader's history has all that is in this log, so all of it is committed.
                 self.committed = context.history.last();
@@ -203,7 +216,8 @@ impl Learning {
         };
         self.epoch = epoch;
         self.stage = Stage::Promised;
-        let message = FromLearner::AckEpoch { last_zxid: context.history.last(), current_epoch };
+        let last_zxid = if self.needs_snapshot { Zxid::ZERO } else { context.history.last() };
+        let message = FromLearner::AckEpoch { last_zxid, current_epoch };
         context.out.push(Action::ToLeader { link: self.link, message });
         Ok(())
     }

@@ -47,6 +47,8 @@ pub struct Peer {
     early: Vec<Early>,
     /// Attempts in a row to learn from a leader that ended before this server served anybody.
     failed_joins: u32,
+    /// The log could not be cut as a leader wanted: until a leader has sent a whole tree this server has no say.
+    needs_snapshot: bool,
 }
 
 #[derive(Clone, Hash, Debug)]
@@ -98,6 +100,7 @@ impl Peer {
             links_dialed: 0,
             early: Vec::new(),
             failed_joins: 0,
+            needs_snapshot: false,
         })
     }
 
@@ -121,6 +124,7 @@ impl Peer {
             links_dialed: 0,
             early: Vec::new(),
             failed_joins: 0,
+            needs_snapshot: false,
         }
     }
 
@@ -235,6 +239,7 @@ impl Peer {
     /// The tree that followed SNAP on this link is in memory and on stable storage, and nothing else is.
     pub fn on_snapshot_installed(&mut self, now_ms: u64, link: LinkId, zxid: Zxid, out: &mut Vec<Action>) {
         self.durable = zxid;
+        self.needs_snapshot = false;
         self.history.reset(zxid);
         self.learn(now_ms, link, out, |learning, context| learning.on_snapshot(context, zxid));
     }
@@ -252,6 +257,13 @@ impl Peer {
             learning.answer_ping(context, zxid, sessions);
             Ok(())
         });
+    }
+
+    /// [`Action::Truncate`] cannot be carried out: the place is not in the log, or nothing is left to rebuild the state
+    /// from. Whatever is on the disk stays there; it only gives way to a whole tree.
+    pub fn on_truncate_failed(&mut self, now_ms: u64, out: &mut Vec<Action>) {
+        self.needs_snapshot = true;
+        self.look(now_ms, "the log cannot be cut as the leader wants", out);
     }
 
     /// A connection on the quorum port is gone, or [`Action::ConnectLeader`] failed.
@@ -436,7 +448,7 @@ impl Peer {
         }
         out.push(Action::Became(Role::Looking { why }));
         let standing = Standing {
-            last_zxid: Some(self.history.last()),
+            last_zxid: Some(self.history.last()).filter(|_| !self.needs_snapshot),
             current_epoch: self.epochs.current,
             may_vote: self.electorate.is_committed_voter(self.settings.me),
             kind: self.kind(),
@@ -485,6 +497,7 @@ impl Peer {
         let longest_ms = self.settings.init_ms() / 4;
         let pause_ms = (steps.min(JOIN_PAUSE_STEPS_MAX) * self.settings.join_pause_ms).min(longest_ms);
         let learning = Learning::begin(&mut self.context(now_ms, out), leader, link, kind, pause_ms);
+        let learning = if self.needs_snapshot { learning.without_history() } else { learning };
         self.state = State::Learning(learning);
     }
 

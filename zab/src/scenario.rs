@@ -2,7 +2,7 @@
 //!
 //! A file is a list of blocks. A block is a few commands, a line `----`, the effects that they must have, and an
 //! empty line. Lines that start with `#` between blocks are comments. The commands are described in
-//! `testdata/ensemble/README.md`; `UPDATE_EXPECT=1 cargo test -p zab scenario::` writes the effects that were seen into
+//! `testdata/ensemble/README.md`; `UPDATE_EXPECT=1 cargo test -p zab ensemble_scenarios` writes the effects that were seen into
 //! the files, to be read before they are committed. The invariants are checked after every command.
 
 mod command;
@@ -11,6 +11,11 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use protocol::{Epoch, ServerId, Zxid};
+
+use crate::action::Action;
+use crate::peer::Peer;
 use world::World;
 
 /// Commands, and the effects that they must have.
@@ -124,4 +129,20 @@ fn the_same_ensemble_scenario_gives_the_same_effects_twice() {
         let text = std::fs::read_to_string(&file).unwrap();
         assert_eq!(run(&text).0, run(&text).0, "{}", file.display());
     }
+}
+
+#[test]
+fn a_lone_server_begins_another_epoch_when_the_zxids_are_used_up() {
+    let last = Zxid::new(Epoch::new(3), 0xffff_fffd);
+    let mut peer = Peer::alone(0, ServerId::new(1), last);
+    let mut zxids = Vec::new();
+    for _ in 0..3 {
+        let (zxid, mut out) = (peer.next_zxid().unwrap(), Vec::new());
+        peer.propose(0, zxid, Bytes::new(), &mut out);
+        peer.on_synced(0, zxid, &mut out);
+        assert_eq!(out, [Action::Committed { up_to: zxid }]);
+        zxids.push((zxid.epoch().get(), zxid.counter()));
+    }
+    // 0xffffffff is never used (ZOOKEEPER-1277).
+    assert_eq!(zxids, [(3, 0xffff_fffe), (4, 1), (4, 2)]);
 }

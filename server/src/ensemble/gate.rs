@@ -42,12 +42,12 @@ impl PeerSink for Gate {
     }
 
     fn peer_connected(&self, peer: ServerId) {
-        info!(server = %peer, "connected to the election port");
+        debug!(server = %peer, "connected to the election port");
         self.push(PeerInput::PeerConnected(peer));
     }
 
     fn peer_disconnected(&self, peer: ServerId) {
-        info!(server = %peer, "disconnected from the election port");
+        debug!(server = %peer, "disconnected from the election port");
         self.push(PeerInput::PeerDisconnected(peer));
     }
 

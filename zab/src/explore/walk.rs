@@ -52,7 +52,7 @@ pub(super) struct Walked {
 
 /// A broken invariant and how to get there.
 pub(super) struct Found {
-    pub(super) what: String,
+    what: String,
     way: Vec<Move>,
     told: Vec<String>,
 }
@@ -89,10 +89,7 @@ pub(super) fn walk(ensemble: Ensemble, known: i64, bounds: Bounds) -> Walked {
                 walked.steps += 1;
                 let mut after = state.clone();
                 let result = catch_unwind(AssertUnwindSafe(|| take(&mut after, step)));
-                let what = match result {
-                    Ok(()) => after.ensemble.complaint().map(|violation| violation.to_string()),
-                    Err(panic) => Some(format!("panic: {}", message(&*panic))),
-                };
+                let what = judge(&after, result);
                 let is_new = what.is_some() || visited.insert(digest(&after));
                 if !is_new {
                     continue;
@@ -118,6 +115,46 @@ pub(super) fn walk(ensemble: Ensemble, known: i64, bounds: Bounds) -> Walked {
         layer = next;
     }
     walked
+}
+
+/// Goes one long way by chance.
+pub(super) fn wander(ensemble: Ensemble, known: i64, bounds: Bounds, seed: u64) -> Option<Found> {
+    let mut state = State { ensemble: ensemble.clone(), left: bounds, known, step: 0 };
+    let (mut way, mut chance) = (Vec::new(), seed);
+    loop {
+        let moves = all_moves(&state);
+        if moves.is_empty() {
+            return None;
+        }
+        let step = moves[next(&mut chance) as usize % moves.len()];
+        // What breaks things comes seldom, so that something is built up in between.
+        let is_rare = matches!(step, Move::Lead(_) | Move::Crash(_) | Move::GiveUp(_));
+        if is_rare && moves.len() > 1 && !next(&mut chance).is_multiple_of(16) {
+            continue;
+        }
+        way.push(step);
+        let result = catch_unwind(AssertUnwindSafe(|| take(&mut state, step)));
+        if let Some(what) = judge(&state, result) {
+            let told = tell(ensemble, bounds, known, &way);
+            return Some(Found { what, way, told });
+        }
+    }
+}
+
+/// The next number by chance (splitmix64).
+fn next(chance: &mut u64) -> u64 {
+    *chance = chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*chance ^ *chance >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
+
+/// What is wrong after a step.
+fn judge(state: &State, result: std::thread::Result<()>) -> Option<String> {
+    match result {
+        Ok(()) => state.ensemble.complaint().map(|violation| violation.to_string()),
+        Err(panic) => Some(format!("panic: {}", message(&*panic))),
+    }
 }
 
 fn way_to(came_from: &[(u32, Move)], mut at: u32) -> Vec<Move> {
@@ -159,12 +196,16 @@ fn digest(state: &State) -> u64 {
     state.ensemble.digest((state.left, state.known))
 }
 
-/// Everything that can happen next.
+/// Enough of what can happen next: whatever else can, can still happen then.
 fn moves(state: &State) -> Vec<Move> {
+    let ids = state.ensemble.ids();
+    let listener = ids.into_iter().find(|&id| hears_its_leader(&state.ensemble, id));
+    listener.map_or_else(|| all_moves(state), |id| moves_of_listener(state, id))
+}
+
+/// Everything that can happen next.
+fn all_moves(state: &State) -> Vec<Move> {
     let State { ensemble, left, .. } = state;
-    if let Some(id) = ensemble.ids().into_iter().find(|&id| hears_its_leader(ensemble, id)) {
-        return moves_of_listener(state, id);
-    }
     let mut moves = Vec::new();
     for (place, flight) in ensemble.flights.iter().enumerate() {
         if ensemble.can_arrive(place) {
@@ -206,7 +247,8 @@ fn hears_its_leader(ensemble: &Ensemble, id: i64) -> bool {
 
 fn moves_of_listener(state: &State, id: i64) -> Vec<Move> {
     let State { ensemble, left, .. } = state;
-    let arrives = (0..ensemble.flights.len()).filter(|&at| ensemble.flights[at].to == id && ensemble.can_arrive(at));
+    let arrives =
+        (0..ensemble.flights.len()).filter(|&at| ensemble.flights[at].to == id && ensemble.can_arrive(at));
     let mut moves: Vec<Move> =
         arrives.map(|at| Move::Deliver { from: ensemble.flights[at].from, to: id }).collect();
     if ensemble.needs_sync(id) {

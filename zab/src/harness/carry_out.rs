@@ -56,7 +56,8 @@ impl Ensemble {
                 if let Some(connection) = self.connection_of(id, link) {
                     let to = self.connections[&connection].learner;
                     self.see(id, Some(to), || from_leader(&message));
-                    self.flights.push(Flight::new(id, to, Some(connection), Cargo::ToLearner(message)).into());
+                    self.flights
+                        .push(Flight::new(id, to, Some(connection), Cargo::ToLearner(message)).into());
                 }
             }
             Action::ToLeader { link, message } => {

@@ -19,7 +19,9 @@ impl Leading {
     ) -> Result<(), GiveUp> {
         if self.phase != Phase::Discovery {
             let voter = self.learners[&link].voter();
-            if accepted > self.epoch && voter.is_some_and(|server| context.electorate.is_committed_voter(server)) {
+            if accepted > self.epoch
+                && voter.is_some_and(|server| context.electorate.is_committed_voter(server))
+            {
                 // It has promised itself to a candidate that came to nothing, and may not follow an earlier epoch: with a
                 // few like it the ensemble would be one crash from a standstill. The next epoch is later than both.
                 return Err(GiveUp("a voter has accepted a later epoch"));
@@ -69,6 +71,8 @@ impl Leading {
         let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
         learner.stage = Stage::Promised;
         learner.last_zxid = last_zxid;
+        // Who has been in sync with somebody and has nothing wants it all.
+        learner.needs_tree = last_zxid == Zxid::ZERO && current != Some(Epoch::new(0));
         if self.phase > Phase::Promise {
             self.synchronize(context, link);
             return Ok(());

@@ -32,6 +32,8 @@ pub(super) struct Learner {
     pub stage: Stage,
     /// Whether answers to sync may come behind commits of later requests.
     pub late_syncs: bool,
+    /// Whether nothing else than a whole tree will do.
+    pub needs_tree: bool,
     /// Whether it was sent a whole tree.
     pub takes_tree: bool,
     /// When it last said something.
@@ -52,6 +54,7 @@ impl Learner {
             stage: Stage::Connected,
             late_syncs: false,
             takes_tree: false,
+            needs_tree: false,
             heard_ms: now_ms,
             last_zxid: Zxid::ZERO,
             awaited: None,
