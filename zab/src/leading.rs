@@ -161,6 +161,9 @@ impl Leading {
                 if protocol_version < PROTOCOL_VERSION {
                     return self.turn_away(context, link, "it speaks a protocol from before 3.4");
                 }
+                if server == Some(context.settings.me) {
+                    return self.turn_away(context, link, "it claims to be this server");
+                }
                 if membership_version > context.membership_version {
                     return self.turn_away(context, link, "it knows a newer membership");
                 }
