@@ -168,7 +168,6 @@ impl Election {
         };
         let before = std::mem::replace(&mut self.phase, Phase::Looking(looking));
         self.tell_everybody(out);
-        self.dial(out);
         self.conclude(now_ms, out);
         if let Phase::Idle { early } = before {
             early.into_values().for_each(|heard| self.on_heard(now_ms, heard, out));
@@ -226,7 +225,6 @@ impl Election {
         looking.interval_ms =
             looking.interval_ms.saturating_mul(2).min(self.settings.notification_interval_max_ms);
         self.tell_everybody(out);
-        self.dial(out);
         self.conclude(now_ms, out);
     }
 
@@ -437,12 +435,14 @@ impl Election {
         self.conclude(now_ms, out);
     }
 
-    /// Sends the proposal to every voter that can be reached, this server included.
+    /// Sends the proposal to every voter that can be reached, this server included, and has the others dialed: waiting
+    /// for a silence to do so could take for ever while some server has news all the time.
     fn tell_everybody(&mut self, out: &mut Vec<ElectionAction>) {
         let notification = self.notification();
         for &to in &self.connected {
             out.push(ElectionAction::Notify { to, notification: notification.clone() });
         }
+        self.dial(out);
         let (me, round) = (self.settings.me, self.round);
         if let Phase::Looking(looking) = &mut self.phase
             && let Some(ballot) = looking.current_ballot(round)
