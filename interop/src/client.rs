@@ -58,6 +58,26 @@ pub struct Ticket {
     pub password: [u8; 16],
 }
 
+/// How a connection is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// The session timeout that is asked for.
+    pub timeout_ms: i32,
+    /// The session to be taken up again; `None` for a new one.
+    pub ticket: Option<Ticket>,
+    /// The highest zxid that the client was ever told: a server that is behind it must not serve the client.
+    pub last_zxid_seen: Zxid,
+    /// The longest silence before the connection counts as broken.
+    pub silence_max: Duration,
+}
+
+impl Opening {
+    /// A new session, and the patience of a test that expects every answer.
+    pub fn new(timeout_ms: i32) -> Opening {
+        Opening { timeout_ms, ticket: None, last_zxid_seen: Zxid::ZERO, silence_max: SILENCE_MAX }
+    }
+}
+
 /// The answer to one request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
@@ -83,24 +103,26 @@ pub struct Client {
 impl Client {
     /// Opens a new session with a server on 127.0.0.1.
     pub fn connect(port: u16, timeout_ms: i32) -> Result<Client, ClientError> {
-        Client::handshake(port, timeout_ms, None)
+        Client::open(port, &Opening::new(timeout_ms))
     }
 
     /// Takes a session up again. [`ClientError::Expired`] when the server does not know it any more.
     pub fn reattach(port: u16, timeout_ms: i32, ticket: Ticket) -> Result<Client, ClientError> {
-        Client::handshake(port, timeout_ms, Some(ticket))
+        Client::open(port, &Opening { ticket: Some(ticket), ..Opening::new(timeout_ms) })
     }
 
-    fn handshake(port: u16, timeout_ms: i32, ticket: Option<Ticket>) -> Result<Client, ClientError> {
+    /// Opens a connection. [`ClientError::Expired`] when it asks for a session that does not exist any more.
+    pub fn open(port: u16, opening: &Opening) -> Result<Client, ClientError> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
-        stream.set_write_timeout(Some(SILENCE_MAX))?;
-        let asked = ticket.unwrap_or(Ticket { session: SessionId::NONE, password: [0; 16] });
+        stream.set_read_timeout(Some(opening.silence_max))?;
+        stream.set_write_timeout(Some(opening.silence_max))?;
+        let timeout_ms = opening.timeout_ms;
+        let asked = opening.ticket.unwrap_or(Ticket { session: SessionId::NONE, password: [0; 16] });
         let mut out = Vec::new();
         let frame = FrameStart::open(&mut out);
         ConnectRequest {
-            last_zxid_seen: 0,
+            last_zxid_seen: opening.last_zxid_seen.to_wire(),
             timeout_ms,
             session: asked.session,
             password: &asked.password,
@@ -237,6 +259,12 @@ impl Client {
             }
             other => Err(unexpected(&other).into()),
         }
+    }
+
+    /// Waits until the server has applied everything that the leader has committed.
+    pub fn sync(&mut self) -> Result<(), CallError> {
+        self.call(OpCode::Sync, &Request::Sync { path: Some(Cow::Borrowed("/")) })?;
+        Ok(())
     }
 
     /// Presents credentials; refused ones end the connection.

@@ -2,15 +2,20 @@
 //!
 //! Everything here talks to running processes through their ports, their files and their signals; nothing here
 //! knows what is inside. The one thing shared with the product is `protocol`, for the encoding. Start with
-//! [`server`] (starting a server of either kind), [`client`] (talking to it) and [`toolbox`] (where other
-//! people's software lies).
+//! [`server`] (starting a server of either kind), [`cluster`] (starting several as an ensemble), [`client`]
+//! (talking to them) and [`toolbox`] (where other people's software lies).
 
 pub mod client;
+pub mod cluster;
 pub mod deadline;
 pub mod dump;
+pub mod ensemble;
 pub mod folders;
+pub mod history;
 pub mod kazoo;
 pub mod kill9;
+pub mod migration;
+pub mod mixed;
 pub mod ops;
 pub mod ports;
 pub mod process;

@@ -6,8 +6,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use interop::server::ServerKind;
 use interop::tally::Tally;
+use interop::toolbox::JavaRelease;
 use interop::toolbox::Toolbox;
-use interop::{folders, kazoo, kill9, setup, shells, shim, smoke};
+use interop::{ensemble, folders, kazoo, kill9, migration, mixed, setup, shells, shim, smoke};
 
 /// Ferrokeeper's proofs as a black box.
 ///
@@ -73,6 +74,42 @@ enum Suite {
         #[arg(last = true)]
         words: Vec<String>,
     },
+    /// Let servers of ours be an ensemble, and kill and stop them.
+    Ensemble {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+        /// Another server that takes the place of one of ours; then only the kills and stops are examined.
+        #[arg(long)]
+        and: Vec<String>,
+        /// How often a member is killed or stopped under load.
+        #[arg(long, default_value_t = 18)]
+        cycles: usize,
+        /// Repeats the choices.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Let servers of ours and of Java be one ensemble.
+    Mixed {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+        /// The releases of Java, `java-3.8` and `java-3.9`; both without it.
+        #[arg(long)]
+        java: Vec<String>,
+        /// Repeats the choices.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Replace the servers of an ensemble of Java's by ours and back while clients write.
+    Migration {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+        /// The releases of Java, `java-3.8` and `java-3.9`; both without it.
+        #[arg(long)]
+        java: Vec<String>,
+    },
     /// Kill a server again and again while clients write.
     Kill9 {
         /// The server under test.
@@ -125,6 +162,19 @@ fn run(suite: Suite) -> Result<bool> {
             ("ccli", shells::run_c_shell(&toolbox, &server)?)
         }
         Suite::JavaShim { words } => match shim::become_java(&toolbox, &words)? {},
+        Suite::Ensemble { server, and, cycles, seed } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            let others = and.iter().map(|other| other.parse()).collect::<Result<_>>()?;
+            ("ensemble", ensemble::run(&toolbox, &ensemble::Plan { server, others, cycles, seed })?)
+        }
+        Suite::Mixed { server, java, seed } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("mixed", mixed::run(&toolbox, &server, &releases(&java)?, seed)?)
+        }
+        Suite::Migration { server, java } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("migration", migration::run(&toolbox, &server, &releases(&java)?)?)
+        }
         Suite::Kill9 { server, and, cycles, seed } => {
             let mut servers = vec![ServerKind::chosen(&toolbox, server.as_deref())?];
             for server in and {
@@ -135,4 +185,18 @@ fn run(suite: Suite) -> Result<bool> {
     };
     println!("{name}: {tally}");
     Ok(tally.is_success())
+}
+
+/// The releases that an option names; both without one.
+fn releases(names: &[String]) -> Result<Vec<JavaRelease>> {
+    if names.is_empty() {
+        return Ok(vec![JavaRelease::V3_9, JavaRelease::V3_8]);
+    }
+    names
+        .iter()
+        .map(|name| match name.parse()? {
+            ServerKind::Java(release) => Ok(release),
+            ServerKind::Command(_) => anyhow::bail!("{name} is no release of Java: java-3.8 or java-3.9"),
+        })
+        .collect()
 }

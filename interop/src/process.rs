@@ -79,6 +79,24 @@ impl Process {
         self.wait(limit).with_context(|| format!("after {signal:?}; its log ends with:\n{}", self.log_tail()))
     }
 
+    /// Stops it (SIGSTOP), and waits until all of its threads stand still.
+    pub fn pause(&mut self, limit: Duration) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.id()));
+        wait_for("all threads to stand still", limit, || {
+            for task in std::fs::read_dir(&tasks)? {
+                // A thread may end before it is looked at.
+                let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else { continue };
+                // The name in parentheses may hold anything; the state follows it.
+                let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+                if !matches!(state, Some('T' | 't' | 'Z' | 'X')) {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
+    }
+
     /// Everything it printed so far.
     pub fn log(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
@@ -115,6 +133,15 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         Process::spawn(command, &dir.join("log")).unwrap()
+    }
+
+    #[test]
+    fn a_paused_child_stands_still_and_can_be_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = shell("exec sleep 1000", dir.path());
+        process.pause(Duration::from_secs(10)).unwrap();
+        assert_eq!(process.exit_status().unwrap(), None);
+        assert_eq!(process.stop(Signal::KILL, Duration::from_secs(10)).unwrap().code(), None);
     }
 
     #[test]

@@ -19,8 +19,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// `user:password` of the superuser of every server started here.
 pub const SUPERUSER: &[u8] = b"super:test";
-/// The property that makes it so; the digest is of the text above.
-const SUPER_DIGEST: (&str, &str) =
+/// The property that makes it so (its name and its value); the digest is of the text above.
+pub const SUPER_DIGEST: (&str, &str) =
     ("zookeeper.DigestAuthenticationProvider.superDigest", "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
 
 /// Which server.
@@ -51,9 +51,20 @@ impl ServerKind {
     /// A template without a place for flags gets the properties as keys at the end of the file, which is how
     /// Java maps unknown keys to properties, the other way round.
     pub fn command(&self, toolbox: &Toolbox, cfg: &Path, properties: &[(String, String)]) -> Result<Command> {
+        self.command_logging(toolbox, cfg, properties, Logging::Warnings)
+    }
+
+    /// The same with a choice of what a JVM logs; what ours logs is up to the environment.
+    pub fn command_logging(
+        &self,
+        toolbox: &Toolbox,
+        cfg: &Path,
+        properties: &[(String, String)],
+        logging: Logging,
+    ) -> Result<Command> {
         match self {
             ServerKind::Java(release) => {
-                let mut command = toolbox.java(*release, Logging::Warnings);
+                let mut command = toolbox.java(*release, logging);
                 command.args(properties.iter().map(|(key, value)| format!("-D{key}={value}")));
                 command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(cfg);
                 Ok(command)

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::tally::Tally;
-use crate::toolbox::{Toolbox, which};
+use crate::toolbox::{LOG4J_EVENTS, Toolbox, which};
 
 const POM: &str = include_str!("../data/reference-pom.xml");
 const REQUIREMENTS: &str = include_str!("../data/kazoo-requirements.txt");
@@ -78,6 +78,7 @@ fn write_java_conf(toolbox: &Toolbox) -> Result<()> {
     let dir = toolbox.java_conf();
     std::fs::create_dir_all(&dir)?;
     std::fs::write(dir.join("log4j.properties"), LOG4J)?;
+    std::fs::write(dir.join(LOG4J_EVENTS), LOG4J.replace("WARN,", "INFO,"))?;
     Ok(())
 }
 

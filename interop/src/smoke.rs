@@ -52,7 +52,7 @@ pub fn run(toolbox: &Toolbox, kind: &ServerKind) -> Result<Tally> {
         ("tickTime=soon", "tickTime"),
         ("clientPort=70000", "clientPort"),
         ("minSessionTimeout=9000\nmaxSessionTimeout=8000", "essionTimeout"),
-        ("server.1=a:2888:3888\nserver.2=b:2888:3888", "server.2"),
+        ("initLimit=10\nsyncLimit=5\nserver.1=a:2888:3888\nserver.2=b:2888:3888", "myid"),
     ] {
         tally.check(&format!("{line:?} is an error that names it"), smoke.refused_line(line, key));
     }

@@ -21,6 +21,8 @@ pub enum JavaRelease {
 /// What a JVM logs to its console.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Logging {
+    /// Also the course of events: elections, and how servers synchronize.
+    Events,
     /// What might explain a failure.
     Warnings,
     /// Nothing: for programs whose output is compared.
@@ -45,6 +47,9 @@ const DEBIAN_JARS: &[&str] = &[
     "snappy-java",
     "metrics-core",
 ];
+
+/// In [`Toolbox::java_conf`]: the logging settings of [`Logging::Events`] for Debian's jars.
+pub const LOG4J_EVENTS: &str = "log4j-events.properties";
 
 /// What makes a JVM start fast and stay small: no parallel collector, no second compiler, shared classes.
 const JVM_FLAGS: &[&str] = &[
@@ -142,10 +147,15 @@ impl Toolbox {
         let mut command = Command::new(real_java());
         command.args(JVM_FLAGS).arg("-cp").arg(self.class_path(release, logging));
         let level = match logging {
+            Logging::Events => "info",
             Logging::Warnings => "warn",
             Logging::Off => "off",
         };
         command.arg(format!("-Dorg.slf4j.simpleLogger.defaultLogLevel={level}"));
+        if logging == Logging::Events && release == JavaRelease::V3_8 {
+            let settings = self.java_conf().join(LOG4J_EVENTS);
+            command.arg(format!("-Dlog4j.configuration=file:{}", settings.display()));
+        }
         command
     }
 
@@ -154,7 +164,7 @@ impl Toolbox {
             JavaRelease::V3_8 => {
                 let mut path = self.java_conf().display().to_string();
                 let binding = match logging {
-                    Logging::Warnings => "slf4j-log4j12",
+                    Logging::Events | Logging::Warnings => "slf4j-log4j12",
                     Logging::Off => "slf4j-nop",
                 };
                 for jar in DEBIAN_JARS.iter().chain([&binding]) {

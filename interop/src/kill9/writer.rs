@@ -1,7 +1,7 @@
 //! A client that writes as fast as it is answered, and remembers what it was told and what it was not.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use protocol::client::response::{MultiResult, Response, check};
@@ -46,6 +46,8 @@ pub struct Writer {
     last_zxid: Zxid,
     /// Requests on the way at once.
     window: usize,
+    /// Whether it ends its session now and then.
+    pub closes_sessions: bool,
 }
 
 impl Writer {
@@ -61,6 +63,7 @@ impl Writer {
             counter: 0,
             last_zxid: Zxid::ZERO,
             window: 1,
+            closes_sessions: true,
         }
     }
 
@@ -78,6 +81,22 @@ impl Writer {
     /// `tree` was read before; the session is looked for here.
     pub fn judge(&mut self, port: u16, tree: &Tree) -> Result<Fate> {
         let session_lives = self.session_lives(port)?;
+        self.explain(tree, session_lives)
+    }
+
+    /// The same in an ensemble, where other servers than the one that was written through may still hand on what
+    /// they got. Taking the session up again puts an end to that: what comes from elsewhere is refused from then
+    /// on. What was handed on before is there after a sync.
+    pub fn judge_elsewhere(&mut self, port: u16) -> Result<Fate> {
+        let session_lives = self.session_lives(port)?;
+        let mut client = Client::connect(port, SESSION_TIMEOUT_MS)?;
+        client.sync()?;
+        let tree = Tree::read(&mut client, &self.known.root)?;
+        client.close()?;
+        self.explain(&tree, session_lives)
+    }
+
+    fn explain(&mut self, tree: &Tree, session_lives: bool) -> Result<Fate> {
         let unanswered: Vec<Write> = self.unanswered.drain(..).collect();
         let found = Found { tree, session_lives };
         let (state, kept) = explain(&self.known, &unanswered, &found)
@@ -101,10 +120,23 @@ impl Writer {
 
     /// Writes until the connection breaks. Every zxid must be above `floor`, the highest that was ever told.
     pub fn write_until_killed(&mut self, port: u16, floor: Zxid, answers: &AtomicUsize) -> Result<()> {
+        self.write_until_stopped(port, floor, answers, &AtomicBool::new(false))
+    }
+
+    /// Writes until the connection breaks, or until it is told to stop: then it leaves what it asked for last
+    /// without waiting for the answers.
+    pub fn write_until_stopped(
+        &mut self,
+        port: u16,
+        floor: Zxid,
+        answers: &AtomicUsize,
+        stop: &AtomicBool,
+    ) -> Result<()> {
         self.last_zxid = self.last_zxid.max(floor);
         self.window = 1 + self.rng.below(WINDOW_MAX);
         loop {
-            match self.write_in_one_session(port, answers) {
+            match self.write_in_one_session(port, answers, stop) {
+                Ok(()) if stop.load(Ordering::Relaxed) => return Ok(()),
                 Ok(()) => {}
                 Err(error) if matches!(error.downcast_ref(), Some(ClientError::Lost(_))) => return Ok(()),
                 Err(error) => return Err(error.context(format!("writing below {}", self.known.root))),
@@ -112,10 +144,10 @@ impl Writer {
         }
     }
 
-    /// Ends when the session was closed on purpose.
-    fn write_in_one_session(&mut self, port: u16, answers: &AtomicUsize) -> Result<()> {
+    /// Ends when the session was closed on purpose, or when it is told to stop.
+    fn write_in_one_session(&mut self, port: u16, answers: &AtomicUsize, stop: &AtomicBool) -> Result<()> {
         let mut client = self.connect(port)?;
-        while self.known.session.is_some() {
+        while self.known.session.is_some() && !stop.load(Ordering::Relaxed) {
             if self.unanswered.len() < self.window && self.expected.session.is_some() {
                 let write = self.next_write();
                 let _ = self.expected.apply(&write, None);
@@ -132,6 +164,14 @@ impl Writer {
                 self.on_reply(reply)?;
                 answers.fetch_add(1, Ordering::Relaxed);
             }
+        }
+        Ok(())
+    }
+
+    /// Ends the session, if there is one. It was judged just before.
+    pub fn close_session(&mut self, port: u16) -> Result<()> {
+        if let (Some(ticket), Some(_)) = (self.ticket.take(), self.known.session.take()) {
+            Client::reattach(port, SESSION_TIMEOUT_MS, ticket)?.close()?;
         }
         Ok(())
     }
@@ -168,8 +208,8 @@ impl Writer {
     fn next_write(&mut self) -> Write {
         let children = self.expected.children.len();
         match self.rng.below(1000) {
-            0..5 => Write::CloseSession,
-            5..100 if children < SLOTS + OTHERS_MAX => {
+            0..5 if self.closes_sessions => Write::CloseSession,
+            0..100 if children < SLOTS + OTHERS_MAX => {
                 let path = format!("{}/q-", self.known.root);
                 self.create(path, Lifetime::Persistent, true)
             }
