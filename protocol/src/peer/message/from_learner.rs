@@ -135,14 +135,7 @@ fn info(
         late_syncs = reader.i32() == Ok(LATE_SYNCS);
     }
     let accepted_epoch = zxid.epoch();
-    Ok(FromLearner::Info {
-        kind,
-        accepted_epoch,
-        server,
-        protocol_version,
-        membership_version,
-        late_syncs,
-    })
+    Ok(FromLearner::Info { kind, accepted_epoch, server, protocol_version, membership_version, late_syncs })
 }
 
 fn ack_epoch(packet: &QuorumPacket<'_>, decoder: &Decoder<'_>) -> Result<FromLearner, MessageError> {
