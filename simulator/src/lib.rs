@@ -4,6 +4,7 @@ pub mod bugs;
 pub mod checkers;
 pub mod client;
 pub mod disk;
+pub mod ensemble;
 pub mod fuzz;
 pub mod model;
 pub mod oracle;

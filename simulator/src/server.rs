@@ -25,6 +25,8 @@ use crate::trace::Trace;
 use connection::Connection;
 use office::Office;
 use snapshot_job::SnapshotJob;
+pub(crate) use snapshot_job::head as snapshot_head;
+pub(crate) use start::first_snapshot;
 pub use start::{StartError, StartOptions};
 
 /// I/O threads; a connection belongs to one of them for life.

@@ -66,6 +66,13 @@ const STEPS: &[Step] = &[
         needs: &["build"],
     },
     Step {
+        name: "simulate-ensembles",
+        claim: "a thousand ensembles on lying disks and a lying network",
+        program: Program::Built("simulator"),
+        arguments: "ensemble --seeds 1000 --jobs {jobs}",
+        needs: &["build"],
+    },
+    Step {
         name: "setup",
         claim: "install Java ZooKeeper, kazoo and the C client where they are missing",
         program: Program::Built("interop"),
@@ -99,7 +106,7 @@ const STEPS: &[Step] = &[
 pub fn run(args: &Args) -> Result<()> {
     if args.list {
         for step in STEPS {
-            println!("{:<12} {}", step.name, step.claim);
+            println!("{:<18} {}", step.name, step.claim);
         }
         return Ok(());
     }

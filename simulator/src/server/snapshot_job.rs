@@ -157,7 +157,7 @@ impl Drop for SnapshotJob {
 }
 
 /// What stands in front of the nodes.
-pub(super) fn head(start: &SnapshotStart) -> SnapshotHead {
+pub(crate) fn head(start: &SnapshotStart) -> SnapshotHead {
     SnapshotHead {
         zxid: start.zxid,
         digest: Some(start.digest),

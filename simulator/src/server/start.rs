@@ -165,7 +165,7 @@ impl Server {
 
 /// A new server writes its empty tree down before anything else, so that a log without a snapshot can only mean a
 /// loss.
-fn first_snapshot(folders: &DataFolders, tree: &mut tree::Tree) -> Result<(), StartError> {
+pub(crate) fn first_snapshot(folders: &DataFolders, tree: &mut tree::Tree) -> Result<(), StartError> {
     let start = tree.begin_snapshot();
     let mut cursor = start.cursor.clone();
     let written =

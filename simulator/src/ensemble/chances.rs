@@ -1,0 +1,121 @@
+//! What is drawn about a run from its seed: how many servers, how they are configured, what goes wrong.
+
+use protocol::ServerId;
+use protocol::peer::{LearnerKind, Member, MemberRole, Membership, PeerAddress};
+use replica::ReplicaSettings;
+use storage::txn_log::{Durability, TxnLogOptions};
+use tree::Rules;
+use zab::PeerSettings;
+
+use super::bugs::Bug;
+use super::scene::Options;
+use crate::disk::FaultKind;
+use crate::random::Random;
+
+/// How large a run is, and what can go wrong in it.
+#[derive(Clone, Debug)]
+pub struct Chances {
+    /// Servers that vote; they have the lowest numbers.
+    pub voters: usize,
+    /// Servers that do not.
+    pub observers: usize,
+    /// Clients.
+    pub clients: usize,
+    /// How long things go wrong, milliseconds.
+    pub stormy_ms: u64,
+    /// The mean pause between two disasters, milliseconds.
+    pub pause_ms: u64,
+    /// Weights: see [`super::nemesis`].
+    pub disasters: [u64; 11],
+    /// Faults of disks.
+    pub faults: Vec<FaultKind>,
+    /// Millionths by which clocks may be wrong.
+    pub drift_ppm: u64,
+}
+
+impl Chances {
+    /// Draws them.
+    pub fn new(random: &mut Random) -> Chances {
+        let voters = *random.pick(&[3, 3, 3, 4, 5, 5, 7]);
+        let quiet = random.chance(1, 10);
+        let mut disasters = [0; 11];
+        for weight in &mut disasters {
+            *weight = *random.pick(&[0, 0, 1, 2, 4]);
+        }
+        if quiet {
+            disasters = [0; 11];
+        }
+        Chances {
+            voters,
+            observers: *random.pick(&[0, 0, 1, 2]),
+            clients: random.between(2, 5) as usize,
+            stormy_ms: random.between(60_000, 120_000),
+            pause_ms: *random.pick(&[500, 2_000, 5_000, 15_000]),
+            disasters,
+            faults: FaultKind::ALL.iter().copied().filter(|_| random.chance(1, 2)).collect(),
+            drift_ppm: *random.pick(&[0, 1_000, 50_000]),
+        }
+    }
+
+    /// Draws the configuration of the servers.
+    pub fn options(&self, random: &mut Random, bug: Option<Bug>) -> Options {
+        let tick_ms = *random.pick(&[100, 200, 500, 2_000]);
+        let commit_log = *random.pick(&[3, 20, 500]);
+        let init_limit = *random.pick(&[5, 10]);
+        // Eight of them take half of initLimit at most, or several times that.
+        let chunk_share = *random.pick(&[16, 2]);
+        Options {
+            replica: ReplicaSettings {
+                server: ServerId::new(1),
+                tick_ms,
+                session_timeout_min_ms: 2 * tick_ms as i32,
+                session_timeout_max_ms: 40 * tick_ms as i32,
+                snapshot_transactions: *random.pick(&[20, 60, 300, 100_000]),
+                snapshot_waits_for_growth: false,
+                snapshot_bytes: *random.pick(&[0, 40_000, 4 << 20]),
+                container_check_interval_ms: *random.pick(&[1_000, 60_000]),
+                container_never_used_max_ms: *random.pick(&[0, 1_000]),
+                containers_per_minute: 10_000,
+                seed: 1,
+                rules: Rules { ttl_nodes: true, ..Rules::default() },
+            },
+            peer: PeerSettings {
+                me: ServerId::new(1),
+                kind: LearnerKind::Follower,
+                tick_ms,
+                init_limit,
+                sync_limit: *random.pick(&[2, 5]),
+                finalize_wait_ms: *random.pick(&[20, 200]),
+                notification_interval_min_ms: *random.pick(&[100, 200]),
+                notification_interval_max_ms: *random.pick(&[1_000, 60_000]),
+                join_pause_ms: 50,
+                history_entries_max: commit_log,
+                history_bytes_max: 1 << 20,
+            },
+            membership: self.membership(),
+            log: TxnLogOptions {
+                preallocate_bytes: *random.pick(&[0, 4096, 16_384]),
+                size_limit_bytes: *random.pick(&[0, 0, 3000]),
+                record_bytes_max: storage::RECORD_BYTES_MAX,
+                durability: Durability::PowerLoss,
+            },
+            snapshot_chunk_nodes: random.between(1, 20) as usize,
+            snapshot_chunk_us_max: tick_ms * init_limit * 1000 / chunk_share,
+            sync_us_max: *random.pick(&[200, 5_000, 50_000]),
+            preloaded: *random.pick(&[0, commit_log]),
+            bug,
+        }
+    }
+
+    fn membership(&self) -> Membership {
+        let member = |host: usize| {
+            let role = if host < self.voters { MemberRole::Participant } else { MemberRole::Observer };
+            let address =
+                PeerAddress { host: format!("10.0.0.{}", host + 1), quorum_port: 2888, election_port: 3888 };
+            Member { addresses: vec![address], role, client: None, secure_client: None }
+        };
+        let members =
+            (0..self.voters + self.observers).map(|host| (ServerId::new(host as i64 + 1), member(host)));
+        Membership { members: members.collect(), ..Membership::default() }
+    }
+}

@@ -1,0 +1,8 @@
+//! What an ensemble promises, one promise per file.
+
+pub mod acknowledged;
+pub mod one_leader;
+pub mod prefixes;
+pub mod progress;
+pub mod real_time;
+pub mod sessions;

@@ -1,0 +1,394 @@
+//! A client of the ensemble: it takes its session from server to server, and checks everything that comes back.
+
+mod replies;
+
+use std::collections::VecDeque;
+
+use protocol::client::connect::{ConnectRequest, RequestHeader};
+use protocol::client::request::{AuthPacket, Request};
+use protocol::{OpCode, SessionId, Xid, Zxid};
+
+use super::network::{Arrival, ConnectionId, DIALER, Packet, Place, Port};
+use super::scene::Scene;
+use super::schedule::Event;
+use crate::checkers::origin::Sent;
+use crate::checkers::read_your_writes::ReadYourWrites;
+use crate::checkers::session_order::SessionOrder;
+use crate::checkers::watches::Watches;
+use crate::checkers::{Verdict, Violation};
+use crate::model::{BOB_SECRET, Who};
+use crate::random::Random;
+use crate::workload::Workload;
+
+/// Requests without a reply beyond which a client waits.
+const OUTSTANDING_MAX: usize = 10;
+
+/// The node that everybody writes to in the end.
+const LAST_PATH: &str = "/last";
+
+struct Outstanding {
+    xid: Xid,
+    op: i32,
+    body: Vec<u8>,
+    /// What anybody had seen when it was asked.
+    seen: Zxid,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Without a connection until its next turn.
+    Apart,
+    /// A connection is being made.
+    Dialing,
+    /// The handshake is under way.
+    Connecting { connection: ConnectionId },
+    /// It has a session and a connection.
+    Open { connection: ConnectionId },
+}
+
+/// How far a client has come with what it does when all is calm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Calm {
+    NotYet,
+    /// It finishes what it has begun, then writes.
+    Wanted,
+    /// It writes.
+    Asked {
+        xid: i32,
+    },
+    /// Its write has been ordered and answered.
+    Done,
+}
+
+/// A client.
+pub struct Client {
+    name: usize,
+    random: Random,
+    who: Who,
+    hosts: usize,
+    turn: u64,
+    stage: Stage,
+    session: SessionId,
+    password: Vec<u8>,
+    timeout_ms: i32,
+    timeouts_ms: (i32, i32),
+    /// The last zxid in a reply; what the client says it has seen.
+    seen: i64,
+    next_xid: i32,
+    sent_us: u64,
+    heard_us: u64,
+    silent_until_us: u64,
+    outstanding: VecDeque<Outstanding>,
+    order: SessionOrder,
+    writes: ReadYourWrites,
+    watches: Watches,
+    known: Vec<String>,
+    closing: bool,
+    reattached: bool,
+    calm: Calm,
+}
+
+impl Client {
+    /// A client that will connect soon.
+    pub fn new(name: usize, mut random: Random, hosts: usize, timeouts_ms: (i32, i32)) -> Client {
+        let who = if random.chance(1, 3) { Who::Bob } else { Who::Anyone };
+        Client {
+            name,
+            random,
+            who,
+            hosts,
+            turn: 0,
+            stage: Stage::Apart,
+            session: SessionId::NONE,
+            password: vec![0; 16],
+            timeout_ms: timeouts_ms.0,
+            timeouts_ms,
+            seen: 0,
+            next_xid: 1,
+            sent_us: 0,
+            heard_us: 0,
+            silent_until_us: 0,
+            outstanding: VecDeque::new(),
+            order: SessionOrder::default(),
+            writes: ReadYourWrites::default(),
+            watches: Watches::new(who),
+            known: Vec::new(),
+            closing: false,
+            reattached: false,
+            calm: Calm::NotYet,
+        }
+    }
+
+    /// From now on it only finishes what it has begun, then writes once more.
+    pub fn calm_down(&mut self, scene: &mut Scene) {
+        self.calm = Calm::Wanted;
+        self.silent_until_us = 0;
+        self.plan(scene, 0);
+    }
+
+    /// Whether its last write was ordered and answered.
+    pub fn is_done(&self) -> bool {
+        self.calm == Calm::Done
+    }
+
+    /// In words, for a run that does not come to an end.
+    pub fn describe(&self) -> String {
+        let waits_for = self.outstanding.front().map(|oldest| (oldest.xid, oldest.op));
+        format!(
+            "client {} is {:?}, session {}, has seen {}, waits for {waits_for:?}, {:?}",
+            self.name,
+            self.stage,
+            self.session,
+            Zxid::from_wire(self.seen),
+            self.calm
+        )
+    }
+
+    fn plan(&mut self, scene: &mut Scene, delay_us: u64) {
+        self.turn += 1;
+        scene.schedule.after(delay_us, Event::Client { client: self.name, turn: self.turn });
+    }
+
+    fn connection(&self) -> Option<ConnectionId> {
+        match self.stage {
+            Stage::Connecting { connection } | Stage::Open { connection } => Some(connection),
+            Stage::Apart | Stage::Dialing => None,
+        }
+    }
+
+    /// Its time to act.
+    pub fn on_turn(&mut self, scene: &mut Scene, workload: &Workload, turn: u64) {
+        if turn != self.turn {
+            return;
+        }
+        let now_us = scene.schedule.now_us();
+        match self.stage {
+            Stage::Apart => self.dial(scene),
+            Stage::Dialing => {}
+            Stage::Connecting { .. } | Stage::Open { .. } => {
+                // Two thirds of the timeout without a word: somebody else may answer.
+                let patience_us = self.timeout_ms.max(100) as u64 * 1000 * 2 / 3;
+                if now_us > self.heard_us + patience_us && now_us >= self.silent_until_us {
+                    scene.oracle.tally.note("client gave up a silent server");
+                    self.leave(scene);
+                } else if let Stage::Open { connection } = self.stage {
+                    self.act(scene, connection, workload);
+                }
+            }
+        }
+        let most_us = if self.calm == Calm::NotYet { workload_pause_us(scene) } else { 20_000 };
+        let delay_us = self.random.between(1_000, most_us);
+        self.plan(scene, delay_us);
+    }
+
+    fn dial(&mut self, scene: &mut Scene) {
+        let host = self.random.index(self.hosts);
+        self.stage = Stage::Dialing;
+        let place = (Place::Client(self.name), 0);
+        scene.network.dial(&mut scene.schedule, place, host, Port::Client, 0);
+    }
+
+    /// A dial has failed.
+    pub fn on_dial_failed(&mut self) {
+        if self.stage == Stage::Dialing {
+            self.stage = Stage::Apart;
+        }
+    }
+
+    /// A dial has succeeded: the handshake begins.
+    pub fn on_connected(&mut self, scene: &mut Scene, connection: ConnectionId) {
+        if self.stage != Stage::Dialing {
+            return scene.network.close(&mut scene.schedule, connection, DIALER);
+        }
+        let (least, most) = self.timeouts_ms;
+        // Beyond the limits on both sides, so that the server has to negotiate.
+        let timeout_ms = self.random.between(least as u64 / 2, most as u64 + 100) as i32;
+        let request = ConnectRequest {
+            last_zxid_seen: self.seen,
+            timeout_ms,
+            session: self.session,
+            password: &self.password,
+            read_only: self.random.chance(3, 4).then_some(false),
+        };
+        let mut frame = Vec::new();
+        request.write(&mut frame);
+        scene.network.send(&mut scene.schedule, connection, DIALER, Packet::Frame(frame));
+        scene.note(|| format!("client {} connects with session {}, {connection}", self.name, self.session));
+        self.sent_us = scene.schedule.now_us();
+        self.heard_us = self.sent_us;
+        self.stage = Stage::Connecting { connection };
+    }
+
+    /// Something has come over a connection, or that is gone.
+    ///
+    /// # Errors
+    /// A promise that was not kept.
+    pub fn on_arrival(&mut self, scene: &mut Scene, connection: ConnectionId, arrival: Arrival) -> Verdict {
+        if self.connection() != Some(connection) {
+            return Ok(());
+        }
+        match arrival {
+            Arrival::Packet(Packet::Frame(frame)) => {
+                self.heard_us = scene.schedule.now_us();
+                let result = self.on_frame(scene, connection, &frame);
+                result.map_err(|violation| self.sign(violation))
+            }
+            Arrival::Packet(_) => Ok(()),
+            Arrival::Closed => {
+                self.on_connection_lost();
+                Ok(())
+            }
+        }
+    }
+
+    /// Says whose view it was.
+    fn sign(&self, violation: Violation) -> Violation {
+        let Violation { promise, detail } = violation;
+        Violation { promise, detail: format!("client {}, session {}: {detail}", self.name, self.session) }
+    }
+
+    /// Closes the connection.
+    fn leave(&mut self, scene: &mut Scene) {
+        if let Some(connection) = self.connection() {
+            scene.network.close(&mut scene.schedule, connection, DIALER);
+        }
+        self.on_connection_lost();
+    }
+
+    fn on_connection_lost(&mut self) {
+        self.outstanding.clear();
+        self.watches.on_connection_lost();
+        if self.closing {
+            self.forget_session();
+        }
+        if matches!(self.calm, Calm::Asked { .. }) {
+            self.calm = Calm::Wanted;
+        }
+        self.stage = Stage::Apart;
+    }
+
+    /// The session is over; the next connection opens a new one. What the client has seen, it has seen.
+    fn forget_session(&mut self) {
+        self.session = SessionId::NONE;
+        self.password = vec![0; 16];
+        self.watches = Watches::new(self.who);
+        self.writes = ReadYourWrites::default();
+        self.closing = false;
+        self.reattached = false;
+        self.next_xid = 1;
+    }
+
+    fn act(&mut self, scene: &mut Scene, connection: ConnectionId, workload: &Workload) {
+        let now_us = scene.schedule.now_us();
+        if now_us < self.silent_until_us || self.closing {
+            return;
+        }
+        if (now_us - self.sent_us) / 1000 * 3 >= self.timeout_ms as u64 {
+            self.send(scene, connection, OpCode::Ping, &Request::Ping);
+        }
+        if self.calm != Calm::NotYet {
+            return self.finish(scene, connection);
+        }
+        match self.random.weighted(&workload.moods) {
+            0 => {}
+            1 => {
+                for _ in 0..self.random.between(1, workload.pipeline_max) {
+                    if self.outstanding.len() < OUTSTANDING_MAX {
+                        self.send_something(scene, connection, workload);
+                    }
+                }
+            }
+            2 => self.leave(scene),
+            3 => {
+                // The old connection stays open, and the server must see to it that it does no harm.
+                scene.oracle.tally.note("session taken elsewhere while its connection was open");
+                self.on_connection_lost();
+            }
+            4 => {
+                let length_ms = self.random.between(0, self.timeout_ms as u64 * 2);
+                self.silent_until_us = now_us + length_ms * 1000;
+            }
+            6 => self.authenticate(scene, connection),
+            _ => {
+                self.send(scene, connection, OpCode::CloseSession, &Request::CloseSession);
+                self.closing = true;
+            }
+        }
+    }
+
+    /// When all is calm: everything that was asked is answered, then one write.
+    fn finish(&mut self, scene: &mut Scene, connection: ConnectionId) {
+        if self.calm != Calm::Wanted || !self.outstanding.is_empty() {
+            return;
+        }
+        let exists = scene.oracle.model.node_at(LAST_PATH, Zxid::from_wire(self.seen)).is_some();
+        self.calm = Calm::Asked { xid: self.next_xid };
+        let data = Some(&b"calm"[..]);
+        if exists {
+            let request = Request::SetData { path: LAST_PATH.into(), data, version: -1 };
+            return self.send(scene, connection, OpCode::SetData, &request);
+        }
+        let create = protocol::client::request::CreateRequest {
+            op: OpCode::Create,
+            path: LAST_PATH.into(),
+            data,
+            acl: protocol::AclSlice::OPEN,
+            flags: 0,
+            ttl_ms: -1,
+        };
+        self.send(scene, connection, OpCode::Create, &Request::Create(create));
+    }
+
+    /// Sends an auth packet, if it has anything to prove.
+    fn authenticate(&mut self, scene: &mut Scene, connection: ConnectionId) {
+        if self.who == Who::Anyone {
+            return;
+        }
+        let mut frame = Vec::new();
+        RequestHeader { xid: Xid::AUTH, op: OpCode::Auth.to_wire() }.write(&mut frame);
+        AuthPacket { scheme: Some("digest".into()), auth: Some(BOB_SECRET) }.write(&mut frame);
+        scene.network.send(&mut scene.schedule, connection, DIALER, Packet::Frame(frame));
+        let (xid, op) = (Xid::AUTH, OpCode::Auth.to_wire());
+        self.outstanding.push_back(Outstanding { xid, op, body: Vec::new(), seen: Zxid::ZERO });
+        self.sent_us = scene.schedule.now_us();
+    }
+
+    fn send_something(&mut self, scene: &mut Scene, connection: ConnectionId, workload: &Workload) {
+        let mut random = self.random.fork();
+        let mut draft = workload.draw(&mut random, &self.known);
+        let op = draft.op;
+        let request = draft.request();
+        self.send(scene, connection, op, &request);
+    }
+
+    fn send(&mut self, scene: &mut Scene, connection: ConnectionId, op: OpCode, request: &Request<'_>) {
+        let xid = match op {
+            OpCode::Ping => Xid::PING,
+            OpCode::SetWatches2 => Xid::SET_WATCHES,
+            _ => {
+                let xid = Xid::new(self.next_xid);
+                self.next_xid += 1;
+                xid
+            }
+        };
+        let mut frame = Vec::new();
+        RequestHeader { xid, op: op.to_wire() }.write(&mut frame);
+        let body_at = frame.len();
+        request.write(&mut frame);
+        let body = frame[body_at..].to_vec();
+        scene.network.send(&mut scene.schedule, connection, DIALER, Packet::Frame(frame));
+        if op.is_write() {
+            let sent = Sent { op: op.to_wire(), body: body.clone(), who: self.who };
+            scene.oracle.on_sent(self.session, xid.get(), sent);
+        }
+        let seen = scene.oracle.times.seen();
+        scene.note(|| format!("client {} asks {xid}: {op:?}", self.name));
+        self.outstanding.push_back(Outstanding { xid, op: op.to_wire(), body, seen });
+        self.sent_us = scene.schedule.now_us();
+    }
+}
+
+/// The longest pause of a client between two turns: some turns per tick, so that short runs see much.
+fn workload_pause_us(scene: &Scene) -> u64 {
+    (scene.options.replica.tick_ms * 400).clamp(60_000, 400_000)
+}

@@ -1,0 +1,62 @@
+//! What everybody in the world shares.
+
+use protocol::peer::Membership;
+use replica::ReplicaSettings;
+use storage::txn_log::TxnLogOptions;
+use zab::PeerSettings;
+
+use super::bugs::Bug;
+use super::network::Network;
+use super::oracle::Oracle;
+use super::schedule::Schedule;
+use crate::random::Random;
+use crate::trace::Trace;
+
+/// How the servers of a run are configured, and how fast they are.
+#[derive(Clone)]
+pub struct Options {
+    /// The replica's part; the number of the server and the seed are put in for each.
+    pub replica: ReplicaSettings,
+    /// The part of agreement; likewise.
+    pub peer: PeerSettings,
+    /// Who belongs to the ensemble.
+    pub membership: Membership,
+    /// The log's part.
+    pub log: TxnLogOptions,
+    /// Nodes per chunk of a snapshot.
+    pub snapshot_chunk_nodes: usize,
+    /// The longest pause between two chunks of a snapshot for a learner, microseconds.
+    pub snapshot_chunk_us_max: u64,
+    /// How long the disk takes for a sync at most, microseconds.
+    pub sync_us_max: u64,
+    /// How many transactions of its log a starting server keeps in memory for learners.
+    pub preloaded: usize,
+    /// A bug of the shell.
+    pub bug: Option<Bug>,
+}
+
+/// The world but for the servers and clients themselves.
+pub struct Scene {
+    /// What will happen.
+    pub schedule: Schedule,
+    /// Who hears whom.
+    pub network: Network,
+    /// Who knows better.
+    pub oracle: Oracle,
+    /// Chance.
+    pub random: Random,
+    /// The account.
+    pub trace: Trace,
+    /// The configuration.
+    pub options: Options,
+    /// The next learner that hears NEWLEADER loses power while it makes the history durable, and so does its leader.
+    pub ambush: bool,
+}
+
+impl Scene {
+    /// Notes a line with its time.
+    pub fn note(&self, line: impl FnOnce() -> String) {
+        let now_us = self.schedule.now_us();
+        self.trace.note(|| format!("{:>10}.{:03} {}", now_us / 1000, now_us % 1000, line()));
+    }
+}

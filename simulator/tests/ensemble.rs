@@ -1,0 +1,27 @@
+//! The simulator of ensembles itself: it passes, it repeats itself, and it finds the bugs that it is given.
+
+use clap::ValueEnum;
+use simulator::ensemble::bugs::Bug;
+use simulator::ensemble::seeds::{Plan, Report, run};
+
+/// Within so many seeds every planted bug must be found. Most take ten.
+const SEEDS_TO_FIND_A_BUG: u64 = 2_000;
+
+fn simulate(seeds: u64, bug: Option<Bug>, check_determinism: bool) -> Report {
+    run(&Plan { first: 1, seeds, jobs: 2, bug, check_determinism, stop_at_first: bug.is_some() })
+}
+
+#[test]
+fn forty_ensembles_keep_every_promise_and_run_the_same_twice() {
+    let report = simulate(40, None, true);
+    assert_eq!(report.seeds, 40);
+    assert_eq!(report.failures, [], "replay with: simulator ensemble --seed N --trace");
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    for &bug in Bug::value_variants() {
+        let report = simulate(SEEDS_TO_FIND_A_BUG, Some(bug), false);
+        assert!(report.failed > 0, "{bug:?} was not found in {SEEDS_TO_FIND_A_BUG} seeds");
+    }
+}
