@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use protocol::peer::LearnerKind;
-use replica::{Fact, Input, Now, PeerInput, Replica};
+use replica::status::ServerRole;
+use replica::{Delivery, Fact, Input, Now, Outlet, Outputs, PeerInput, Replica};
 use storage::snapshot::ReceivedSnapshot;
 use storage::txn_log::{TxnLog, TxnLogError};
 use tracing::{debug, error, info, warn};
@@ -131,6 +132,12 @@ impl Driver {
         match item {
             Item::Connect { connection, payload, ids, link } => {
                 self.office.add_link(link);
+                if self.leaves_clients_to_others() {
+                    let deliveries = vec![Delivery::Close { connection }];
+                    self.office.deliver(&mut Outputs { deliveries, ..Outputs::default() });
+                    self.office.released();
+                    return Ok(());
+                }
                 self.step(now, Input::Connect { connection, payload: &bytes[payload], ids })
             }
             Item::Request { connection, xid, op, body, received_ms } => {
@@ -171,6 +178,13 @@ impl Driver {
             Item::PeerPortFailed => Err(Fatal::PeerPort),
             Item::Stop => Ok(()),
         }
+    }
+
+    /// `leaderServes=no`: while this server leads, clients go elsewhere.
+    fn leaves_clients_to_others(&self) -> bool {
+        let ensemble = self.server.settings.ensemble.as_ref();
+        ensemble.is_some_and(|ensemble| !ensemble.leader_serves_clients)
+            && self.server.shared.status.role() == ServerRole::Leader
     }
 
     fn processed(&self, link: LinkId, bytes: usize) {

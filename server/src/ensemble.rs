@@ -184,6 +184,7 @@ impl Ensemble {
                 let member = self.membership.member(leader);
                 let addresses = member.map_or(&[][..], |member| &member.addresses);
                 let addresses = addresses.iter().map(|address| (address.host.clone(), address.quorum_port));
+                let within_ms = within_ms.min(self.connect_ms());
                 self.handle.connect_leader(link, addresses.collect(), within_ms);
             }
             Action::ToLearner { link, message } => message.encode(self.outgoing.entry(link).or_default()),
@@ -200,6 +201,14 @@ impl Ensemble {
             }
         }
         Ok(After::Nothing)
+    }
+
+    /// How long connecting to a leader may take (`connectToLearnerMasterLimit`).
+    fn connect_ms(&self) -> u64 {
+        let settings = self.server.settings.ensemble.as_ref();
+        settings.map_or(u64::MAX, |ensemble| {
+            u64::from(ensemble.tick_ms) * u64::from(ensemble.connect_to_learner_master_limit)
+        })
     }
 
     /// The link is gone: nothing more is kept for it.
