@@ -76,7 +76,7 @@ class Client(threading.Thread):
                         self.ready.set()
                 else:
                     self.unknown += 1
-                time.sleep(THINK_S)
+                self.stop_event.wait(THINK_S)
         except Exception as error:  # whatever it is, it is the result
             self.mistakes.append(f"client {self.number} failed: {error!r}")
         self.ready.set()
@@ -118,16 +118,9 @@ class Client(threading.Thread):
     def judge(self):
         zk = self.zk
         # A client that is just moving from one server to the next gets there.
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                zk.sync(self.root)
-                names = set(zk.get_children(self.root))
-                break
-            except UNKNOWN:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+        patient = KazooRetry(max_tries=-1, delay=0.05, max_delay=0.5, deadline=30)
+        patient(zk.sync, self.root)
+        names = set(patient(zk.get_children, self.root))
         for name, (values, maybe) in self.nodes.items():
             if name not in names:
                 if not maybe:

@@ -60,6 +60,9 @@ pub fn run(toolbox: &Toolbox, plan: &Plan) -> Result<Tally> {
     // What others do by themselves is up to them.
     if plan.others.is_empty() {
         examine("three servers form an ensemble and replicate", &|| replicate(three("ensemble")?));
+        examine("a leader leaves clients to others if it is told to", &|| {
+            leave_clients(three("ensemble-leave")?)
+        });
         examine("a follower that was away catches up with the missing transactions", &|| {
             away::few_missing(three("ensemble-diff")?)
         });
@@ -101,6 +104,25 @@ fn replicate(mut cluster: Cluster) -> Result<()> {
     })?;
     write_through_all(&cluster, "/r")?;
     cluster.expect_equal_trees().map(|_| ())
+}
+
+/// `leaderServes=no`: the leader closes connections of clients, and its followers serve them.
+fn leave_clients(mut cluster: Cluster) -> Result<()> {
+    for member in 0..cluster.members().len() {
+        cluster.member_mut(member).properties.push(("zookeeper.leaderServes".into(), "no".into()));
+    }
+    let leader = cluster.start_all()?;
+    for member in cluster.running() {
+        let client = Client::connect(cluster.port(member), SESSION_TIMEOUT_MS);
+        if member == leader {
+            ensure!(client.is_err(), "the leader, server {}, serves clients", member + 1);
+        } else {
+            let mut client = client.with_context(|| format!("connect to server {}", member + 1))?;
+            client.write(&Write::create(format!("/at-{member}").as_str(), "x"))?;
+            client.close()?;
+        }
+    }
+    Ok(())
 }
 
 /// Every server takes a write, and all others show it after a sync.

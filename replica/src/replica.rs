@@ -52,8 +52,6 @@ pub struct Replica {
     peer: Peer,
     /// What the peer wants done and has not been looked at.
     actions: Vec<Action>,
-    spare_actions: Vec<Action>,
-    carrying_out: bool,
     peer_outputs: Vec<PeerOutput>,
     standing: Standing,
     /// Logged transactions that the queue does not hold, oldest first: what a leader has proposed to us, or what a new
@@ -111,7 +109,7 @@ impl Replica {
 
     fn with_peer(shared: Arc<Shared>, settings: ReplicaSettings, peer: Peer, now: Now) -> Replica {
         let last = shared.tree().last_zxid();
-        shared.sessions.lock().restart(shared.tree().sessions(), now.monotonic_ms);
+        shared.restart_sessions(now.monotonic_ms);
         shared.status.set_applied(last);
         Replica {
             shared,
@@ -120,8 +118,6 @@ impl Replica {
             pending: Pending::new(),
             peer,
             actions: Vec::new(),
-            spare_actions: Vec::new(),
-            carrying_out: false,
             peer_outputs: Vec::new(),
             standing: Standing::Out,
             proposals: VecDeque::new(),
@@ -161,12 +157,13 @@ impl Replica {
                 self.on_request(now, connection, (xid, op, received_ms), body);
             }
             Input::Relay { connection, frame, close, received_ms } => {
-                let Some(known) = find(&mut self.connections, connection) else { return };
-                let session = known.session;
-                let mark = self.queue.mark();
-                self.queue.buffer().extend_from_slice(frame);
-                let request = (Xid::new(0), 0, received_ms);
-                self.queue.push(mark, Work::Relay { close }, Some(connection), session, request);
+                if let Some(known) = find(&mut self.connections, connection) {
+                    let session = known.session;
+                    let mark = self.queue.mark();
+                    self.queue.buffer().extend_from_slice(frame);
+                    let request = (Xid::new(0), 0, received_ms);
+                    self.queue.push(mark, Work::Relay { close }, Some(connection), session, request);
+                }
             }
             Input::Authenticated { connection, ids } => {
                 if let Some(connection) = find(&mut self.connections, connection) {
@@ -180,7 +177,6 @@ impl Replica {
                 self.peer.on_synced(now.monotonic_ms, up_to, &mut self.actions);
                 self.carry_out(now);
                 self.complete(now, outlet);
-                self.carry_out(now);
             }
             Input::SnapshotEnded => {
                 // What was kept is dropped after the lock is released: it may be much.
@@ -190,6 +186,7 @@ impl Replica {
             }
             Input::Peer(event) => self.on_peer(now, event),
         }
+        self.carry_out(now);
     }
 
     /// What is to be done for the ensemble, in this order; see [`PeerOutput`]. To be taken after every batch of events
@@ -270,7 +267,7 @@ impl Replica {
         let request = (Xid::new(0), OpCode::CreateSession.to_wire(), now.monotonic_ms);
         if let Standing::Learning { link } = self.standing {
             let body = timeout_ms.to_be_bytes();
-            return self.forward(link, (Some(id), session, &[]), request, &body);
+            return self.forward(link, (Some(id), session, [].into()), request, &body);
         }
         self.propose(now, (Some(id), session, &[], Ok(())), request, |pending, context, out| {
             pending.prepare_create_session(context, timeout_ms, out);
@@ -372,7 +369,7 @@ impl Replica {
         }
         let ids = Arc::clone(&connection.ids);
         if let Standing::Learning { link } = self.standing {
-            return self.forward(link, (Some(id), session, &ids), request, body);
+            return self.forward(link, (Some(id), session, ids), request, body);
         }
         let check = self.check_owner(session, Owner::Here);
         self.propose_request(now, (Some(id), session, &ids, check), request, decoded);
@@ -511,7 +508,6 @@ impl Replica {
             if alone { Bytes::new() } else { Bytes::copy_from_slice(&self.queue.buffer()[mark..]) };
         self.queue.push(mark, Work::Transaction(zxid), connection, session, request);
         self.peer.propose(now.monotonic_ms, zxid, envelope, &mut self.actions);
-        self.carry_out(now);
         Some(result)
     }
 }

@@ -67,6 +67,12 @@ impl Shared {
         &self.tree
     }
 
+    /// Tracks the tree's sessions anew, all with a full timeout.
+    pub(crate) fn restart_sessions(&self, now_ms: u64) {
+        let tree = self.tree();
+        self.sessions.lock().restart(tree.sessions(), now_ms);
+    }
+
     /// Counts bytes of watch events.
     pub(crate) fn count_watch_bytes(&self, bytes: usize) {
         self.watch_bytes.fetch_add(bytes as u64, Ordering::Relaxed);

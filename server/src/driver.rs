@@ -154,6 +154,15 @@ impl Driver {
                 self.step(now, Input::Disconnected { connection })
             }
             Item::SnapshotEnded => self.step(now, Input::SnapshotEnded),
+            Item::Notified(from) => {
+                let notification = self.ensemble.as_ref().and_then(|ensemble| ensemble.notice(from));
+                match notification {
+                    Some(notification) => {
+                        self.step(now, Input::Peer(PeerInput::Notification { from, notification }))
+                    }
+                    None => Ok(()),
+                }
+            }
             Item::Peer(input) => {
                 if let (PeerInput::LinkClosed(link), Some(ensemble)) = (&input, &mut self.ensemble) {
                     ensemble.forget(*link);

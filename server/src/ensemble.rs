@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use protocol::Zxid;
-use protocol::peer::Membership;
+use protocol::peer::{Membership, Notification};
+use protocol::{ServerId, Zxid};
 use replica::{Input, Outlet, PeerInput, PeerOutput, Replica};
 use storage::directory::DataFolders;
 use storage::disk::DiskError;
@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use tree::Tree;
 use zab::{Action, LinkId};
 
-pub use self::gate::Gate;
+pub use self::gate::{Gate, Notices};
 use crate::context::ServerContext;
 use crate::peer_port::{PeerHandle, PeerPort, SnapshotWriter};
 use crate::recovery_target::TreeTarget;
@@ -74,6 +74,7 @@ pub struct Ensemble {
     /// Keeps the sockets open.
     _port: PeerPort,
     handle: PeerHandle,
+    notices: Arc<Notices>,
     /// Packets of this turn, by link: each goes to its link in one piece.
     outgoing: BTreeMap<LinkId, Vec<u8>>,
     /// Links that wait for a snapshot to begin.
@@ -87,6 +88,7 @@ impl Ensemble {
         server: Arc<ServerContext>,
         storage: EnsembleStorage,
         membership: Membership,
+        notices: Arc<Notices>,
         (port, handle): (PeerPort, PeerHandle),
     ) -> Ensemble {
         let epochs = EpochFiles::new(Arc::clone(storage.folders.disk()), storage.folders.snapshots());
@@ -97,10 +99,16 @@ impl Ensemble {
             membership,
             _port: port,
             handle,
+            notices,
             outgoing: BTreeMap::new(),
             writers: BTreeMap::new(),
             outputs: Vec::new(),
         }
+    }
+
+    /// The newest that a server has said on the election port.
+    pub fn notice(&self, from: ServerId) -> Option<Notification> {
+        self.notices.take(from)
     }
 
     /// Messages of so many bytes have been taken from a link.
@@ -258,7 +266,7 @@ impl Ensemble {
     }
 
     fn reload(&mut self) -> Result<(), EnsembleError> {
-        let mut target = TreeTarget::new(transfer::hash_seed());
+        let mut target = TreeTarget::empty();
         let recovered = recover(&self.storage.folders, &self.storage.recovery_options, &mut target)?;
         for warning in &recovered.warnings {
             warn!("{warning}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use protocol::peer::{FromLeader, FromLearner};
-use protocol::{Id, Xid};
+use protocol::{Id, ServerId, Xid};
 use replica::{ConnectionId, PeerInput};
 use storage::snapshot::ReceivedSnapshot;
 use tree::Tree;
@@ -69,6 +69,8 @@ pub enum Item {
     SnapshotEnded,
     /// Something between servers.
     Peer(PeerInput),
+    /// A notification of that server waits.
+    Notified(ServerId),
     /// Packets from a learner: all of one read.
     FromLearner {
         /// On which connection.

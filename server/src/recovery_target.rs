@@ -25,8 +25,13 @@ pub struct TreeTarget {
 }
 
 impl TreeTarget {
-    /// An empty tree to begin with. The seed goes into the hash of paths.
-    pub fn new(seed: u64) -> TreeTarget {
+    /// Nothing to begin with.
+    pub fn empty() -> TreeTarget {
+        // It goes into the hash of paths, so that nobody can choose colliding ones.
+        TreeTarget::seeded(getrandom::u64().unwrap_or_else(|_| crate::clock::wall_ms() as u64))
+    }
+
+    fn seeded(seed: u64) -> TreeTarget {
         TreeTarget {
             seed,
             builder: None,
@@ -86,7 +91,7 @@ impl Tail {
 impl SnapshotSink for TreeTarget {
     fn reset(&mut self) {
         let tail = self.tail.take().map(|tail| Tail { entries: VecDeque::new(), bytes: 0, ..tail });
-        *self = TreeTarget { tail, ..TreeTarget::new(self.seed) };
+        *self = TreeTarget { tail, ..TreeTarget::seeded(self.seed) };
     }
 
     fn session(&mut self, session: SessionId, timeout_ms: i32) -> Result<(), Refusal> {

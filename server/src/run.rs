@@ -23,7 +23,7 @@ use storage::real_disk::RealDisk;
 use storage::recovery::{
     EmptyFolders, LogsWithoutSnapshot, Recovered, RecoveryError, RecoveryOptions, recover,
 };
-use storage::snapshot::{Compression, SnapshotChunk, SnapshotWriteError, write_snapshot};
+use storage::snapshot::{Compression, SnapshotWriteError, write_snapshot};
 use storage::txn_log::{Durability, TxnLog, TxnLogOptions};
 use tracing::{info, warn};
 use tree::{AuthRules, DigestAlgorithm, Rules, Tree};
@@ -36,14 +36,14 @@ use crate::clock::Clock;
 use crate::config::{ClientAddress, ClientPortSettings, EnsembleSettings, Settings, SnapshotCompression};
 use crate::context::{ClientLimits, ServerContext};
 use crate::driver::{self, Driver, Fatal};
-use crate::ensemble::{Ensemble, EnsembleStorage, Gate};
+use crate::ensemble::{Ensemble, EnsembleStorage, Gate, Notices};
 use crate::housekeeping;
 use crate::intake::Intake;
 use crate::mailbox::Mailbox;
 use crate::peer_port::{PeerPort, PeerPortSettings};
 use crate::post_office::PostOffice;
 use crate::recovery_target::TreeTarget;
-use crate::snapshots::{Snapshots, head};
+use crate::snapshots::{Snapshots, head, next_chunk};
 use crate::stats::ServerStats;
 
 /// Why a server cannot start.
@@ -355,7 +355,7 @@ fn open_folders(settings: &Settings) -> Result<DataFolders, DirectoryError> {
 type LogTail = VecDeque<(Zxid, Bytes)>;
 
 fn recover_tree(folders: &DataFolders, settings: &Settings) -> Result<(Tree, Recovered, LogTail), RunError> {
-    let mut target = TreeTarget::new(getrandom::u64().unwrap_or_else(|_| crate::clock::wall_ms() as u64));
+    let mut target = TreeTarget::empty();
     if let Some(ensemble) = &settings.ensemble {
         let entries_max = ensemble.commit_log_count.max(HISTORY_ENTRIES_LEAST) as usize;
         target = target.keep_tail(entries_max, HISTORY_BYTES_MAX);
@@ -393,12 +393,9 @@ fn write_first_snapshot(
     let start = tree.begin_snapshot();
     let mut cursor = start.cursor.clone();
     let head = head(&start, settings.tree.digest);
-    write_snapshot(&**folders.disk(), folders.snapshots(), &head, compression(settings), |out| {
-        if tree.snapshot_chunk(&mut cursor, usize::MAX, out) {
-            SnapshotChunk::More
-        } else {
-            SnapshotChunk::Last
-        }
+    let folder = folders.snapshots();
+    write_snapshot(&**folders.disk(), folder, &head, compression(settings), |out| {
+        next_chunk(tree, &mut cursor, out)
     })?;
     tree.end_snapshot();
     Ok(())
@@ -495,7 +492,8 @@ fn join_ensemble(
     };
     let members = settings.membership.members.iter();
     let members = members.map(|(&server, member)| (server, member.addresses.clone())).collect();
-    let gate = Arc::new(Gate::new(Arc::clone(context)));
+    let notices = Arc::new(Notices::default());
+    let gate = Arc::new(Gate::new(Arc::clone(context), Arc::clone(&notices)));
     let port = PeerPort::start(port_settings, members, gate)
         .map_err(|source| RunError::PeerPort { addresses, source })?;
     let storage = EnsembleStorage {
@@ -504,7 +502,7 @@ fn join_ensemble(
         recovery_options: recovery_options(&context.settings),
         mark,
     };
-    Ok(Ensemble::new(Arc::clone(context), storage, settings.membership.clone(), port))
+    Ok(Ensemble::new(Arc::clone(context), storage, settings.membership.clone(), notices, port))
 }
 
 fn rules(settings: &Settings) -> Rules {

@@ -7,17 +7,17 @@ use std::time::Instant;
 use storage::directory::DataFolders;
 use storage::snapshot::{Compression, SnapshotChunk, SnapshotHead, write_snapshot};
 use tracing::{error, info};
-use tree::SnapshotStart;
+use tree::{SnapshotCursor, SnapshotStart, Tree};
 
 use crate::context::ServerContext;
 use crate::intake::Item;
 use crate::stats::count;
 
 /// Nodes encoded while the tree's lock is held shared: about 50 µs, so that no write waits longer for it.
-pub const CHUNK_NODES: usize = 250;
+const CHUNK_NODES: usize = 250;
 
 /// Bytes gathered before they are given to the writer.
-pub const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Starts snapshots.
 pub struct Snapshots {
@@ -50,25 +50,10 @@ impl Snapshots {
 fn write(server: &ServerContext, folders: &DataFolders, compression: Compression, start: SnapshotStart) {
     let began = Instant::now();
     let zxid = start.zxid;
-    let mut cursor = start.cursor.clone();
     let head = head(&start, server.settings.tree.digest);
-    let generation = server.shared.generation();
-    let written = write_snapshot(&**folders.disk(), folders.snapshots(), &head, compression, |out| {
-        if server.stopping.load(Ordering::Relaxed) {
-            return SnapshotChunk::Abandon;
-        }
-        while out.len() < CHUNK_BYTES {
-            let tree = server.shared.tree();
-            if server.shared.generation() != generation {
-                // A leader has put another tree in its place.
-                return SnapshotChunk::Abandon;
-            }
-            if !tree.snapshot_chunk(&mut cursor, CHUNK_NODES, out) {
-                return SnapshotChunk::Last;
-            }
-        }
-        SnapshotChunk::More
-    });
+    let mut chunks = Chunks::new(server, &start);
+    let folder = folders.snapshots();
+    let written = write_snapshot(&**folders.disk(), folder, &head, compression, |out| chunks.next(out));
     let took_ms = began.elapsed().as_millis() as u64;
     match written {
         Ok(_) => {
@@ -84,6 +69,37 @@ fn write(server: &ServerContext, folders: &DataFolders, compression: Compression
     server.intake.push(Item::SnapshotEnded);
 }
 
+/// The nodes of a snapshot of the running server, piece by piece.
+pub struct Chunks<'a> {
+    server: &'a ServerContext,
+    cursor: SnapshotCursor,
+}
+
+impl<'a> Chunks<'a> {
+    /// From the first node on.
+    pub fn new(server: &'a ServerContext, start: &SnapshotStart) -> Chunks<'a> {
+        Chunks { server, cursor: start.cursor.clone() }
+    }
+
+    /// Appends some hundred KiB of nodes.
+    pub fn next(&mut self, out: &mut Vec<u8>) -> SnapshotChunk {
+        if self.server.stopping.load(Ordering::Relaxed) {
+            return SnapshotChunk::Abandon;
+        }
+        while out.len() < CHUNK_BYTES {
+            let tree = self.server.shared.tree();
+            if !tree.is_snapshot_running() {
+                // A leader has put another tree in its place.
+                return SnapshotChunk::Abandon;
+            }
+            if !tree.snapshot_chunk(&mut self.cursor, CHUNK_NODES, out) {
+                return SnapshotChunk::Last;
+            }
+        }
+        SnapshotChunk::More
+    }
+}
+
 /// What stands in front of the nodes.
 pub fn head(start: &SnapshotStart, digest: bool) -> SnapshotHead {
     SnapshotHead {
@@ -92,4 +108,14 @@ pub fn head(start: &SnapshotStart, digest: bool) -> SnapshotHead {
         sessions: start.sessions.clone(),
         acls: start.acls.iter().map(|(id, list)| (*id, list.as_slice().as_bytes().to_vec())).collect(),
     }
+}
+
+/// Appends some hundred KiB of nodes of a tree that nobody else has yet.
+pub fn next_chunk(tree: &Tree, cursor: &mut SnapshotCursor, out: &mut Vec<u8>) -> SnapshotChunk {
+    while out.len() < CHUNK_BYTES {
+        if !tree.snapshot_chunk(cursor, CHUNK_NODES, out) {
+            return SnapshotChunk::Last;
+        }
+    }
+    SnapshotChunk::More
 }

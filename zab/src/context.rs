@@ -1,5 +1,6 @@
 //! What both roles work with.
 
+use protocol::peer::Membership;
 use protocol::{Epoch, Zxid};
 
 use crate::action::Action;
@@ -15,6 +16,38 @@ pub struct Epochs {
     pub accepted: Epoch,
     /// The epoch of the last leader whose history this server has taken over completely.
     pub current: Epoch,
+}
+
+/// What a peer stands on, whatever its role is.
+#[derive(Clone, Debug)]
+pub(crate) struct Ground {
+    pub settings: PeerSettings,
+    pub breakage: Option<Breakage>,
+    pub membership: Membership,
+    pub membership_text: String,
+    pub electorate: Electorate,
+    pub history: History,
+    pub epochs: Epochs,
+    /// Everything up to here is on stable storage.
+    pub durable: Zxid,
+}
+
+impl Ground {
+    /// For one step of a role.
+    pub fn context<'a>(&'a mut self, now_ms: u64, out: &'a mut Vec<Action>) -> Context<'a> {
+        Context {
+            now_ms,
+            settings: &self.settings,
+            breakage: self.breakage,
+            electorate: &self.electorate,
+            membership_version: self.membership.version,
+            membership_text: &self.membership_text,
+            history: &mut self.history,
+            epochs: &mut self.epochs,
+            durable: self.durable,
+            out,
+        }
+    }
 }
 
 /// One step's view of the peer.

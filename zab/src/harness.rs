@@ -5,6 +5,7 @@
 //! an invariant is broken.
 
 mod carry_out;
+mod chance;
 mod deliver;
 mod digest;
 mod disk;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use protocol::peer::{LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote};
 use protocol::{ServerId, Zxid};
 
+pub(crate) use chance::Chance;
 pub(crate) use disk::Disk;
 pub(crate) use flight::{Cargo, Connection, ConnectionId, Flight, at};
 
@@ -71,9 +73,11 @@ pub(crate) const SAW_INHERITED_TAIL: u32 = 16;
 pub(crate) const SAW_LOSS: u32 = 32;
 /// A leader has turned a learner away that knew more.
 pub(crate) const SAW_REFUSAL: u32 = 64;
+/// All of these.
+pub(crate) const SAW_EVERYTHING: u32 = 127;
 
 /// One thing that was seen, for scenarios: who did it, and towards whom if it was said.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct Seen {
     pub(crate) who: i64,
     pub(crate) to: Option<i64>,
@@ -81,50 +85,41 @@ pub(crate) struct Seen {
 }
 
 /// What all servers of an ensemble have in common.
-#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) membership: Membership,
-    pub(crate) tick_ms: u64,
-    pub(crate) init_limit: u64,
-    pub(crate) sync_limit: u64,
-    pub(crate) finalize_wait_ms: u64,
-    pub(crate) join_pause_ms: u64,
-    pub(crate) history_entries_max: usize,
+    /// Apart from `me`.
+    pub(crate) settings: PeerSettings,
     pub(crate) breakage: Option<Breakage>,
 }
 
 impl Plan {
     pub(crate) fn new(voters: &[i64], observers: &[i64]) -> Plan {
-        let member = |role| Member { addresses: Vec::new(), role, client: None, secure_client: None };
-        let voters = voters.iter().map(|&id| (ServerId::new(id), member(MemberRole::Participant)));
-        let observers = observers.iter().map(|&id| (ServerId::new(id), member(MemberRole::Observer)));
+        let with = |role| move |&id: &i64| (ServerId::new(id), member(role));
+        let voters = voters.iter().map(with(MemberRole::Participant));
+        let observers = observers.iter().map(with(MemberRole::Observer));
         Plan {
             membership: Membership { members: voters.chain(observers).collect(), ..Membership::default() },
-            tick_ms: 100,
-            init_limit: 10,
-            sync_limit: 5,
-            finalize_wait_ms: 200,
-            join_pause_ms: 0,
-            history_entries_max: 500,
+            settings: PeerSettings {
+                me: ServerId::new(0),
+                kind: LearnerKind::Follower,
+                tick_ms: 100,
+                init_limit: 10,
+                sync_limit: 5,
+                finalize_wait_ms: 200,
+                notification_interval_min_ms: 200,
+                notification_interval_max_ms: 60_000,
+                history_entries_max: 500,
+                join_pause_ms: 0,
+                history_bytes_max: 1 << 20,
+            },
             breakage: None,
         }
     }
+}
 
-    fn settings(&self, id: i64) -> PeerSettings {
-        PeerSettings {
-            me: ServerId::new(id),
-            kind: LearnerKind::Follower,
-            tick_ms: self.tick_ms,
-            init_limit: self.init_limit,
-            sync_limit: self.sync_limit,
-            finalize_wait_ms: self.finalize_wait_ms,
-            notification_interval_min_ms: 200,
-            notification_interval_max_ms: 60_000,
-            history_entries_max: self.history_entries_max,
-            join_pause_ms: self.join_pause_ms,
-            history_bytes_max: 1 << 20,
-        }
-    }
+/// A member that nobody has to dial.
+pub(crate) fn member(role: MemberRole) -> Member {
+    Member { addresses: Vec::new(), role, client: None, secure_client: None }
 }
 
 /// The world of a test.
@@ -227,8 +222,8 @@ impl Ensemble {
         let (plan, server) = (Rc::clone(&self.plan), self.server_mut(id));
         assert!(server.peer.is_none(), "{id} runs already");
         let last = server.disk.last();
-        let mut peer =
-            Peer::member(plan.settings(id), plan.membership.clone(), server.disk.epochs, last).unwrap();
+        let settings = PeerSettings { me: ServerId::new(id), ..plan.settings.clone() };
+        let mut peer = Peer::member(settings, plan.membership.clone(), server.disk.epochs, last).unwrap();
         if let Some(breakage) = plan.breakage {
             peer.misbehave(breakage);
         }
@@ -361,23 +356,30 @@ impl Ensemble {
 
     /// The server's end of a connection is closed; the other end hears of it after all that was said.
     fn close(&mut self, id: i64, connection: ConnectionId) {
-        let Some(found) = Rc::make_mut(&mut self.connections).get_mut(&connection) else { return };
-        let other = found.other(id);
-        let Some((open, other_open)) = found.ends_mut(id) else { return };
-        if !std::mem::replace(open, false) {
-            return;
-        }
-        let told = *other_open;
-        if !found.learner_open && !found.leader_open {
-            Rc::make_mut(&mut self.connections).remove(&connection);
-        }
+        let Some((found, other_open)) = self.shut(id, connection) else { return };
         self.flights.retain(|flight| !(flight.connection == Some(connection) && flight.to == id));
-        if told {
-            self.flights.push(Flight::new(id, other, Some(connection), Cargo::Closed).into());
+        if other_open {
+            self.flights.push(Flight::new(id, found.other(id), Some(connection), Cargo::Closed).into());
         } else {
             // Nobody has answered the dialing yet.
             self.flights.retain(|flight| flight.connection != Some(connection));
         }
+    }
+
+    /// The server's end of a connection is open no more. Returns the connection, and whether its other end is open;
+    /// `None` if the server had no open end of it.
+    fn shut(&mut self, id: i64, connection: ConnectionId) -> Option<(Connection, bool)> {
+        let connections = Rc::make_mut(&mut self.connections);
+        let found = connections.get_mut(&connection)?;
+        let (open, &mut other_open) = found.ends_mut(id)?;
+        if !std::mem::replace(open, false) {
+            return None;
+        }
+        let found = found.clone();
+        if !other_open {
+            connections.remove(&connection);
+        }
+        Some((found, other_open))
     }
 
     /// The connections between two servers break: both ends notice, and what was under way is lost.

@@ -9,6 +9,7 @@ mod liveness;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use protocol::peer::message::PROTOCOL_VERSION;
 use protocol::peer::{FromLeader, FromLearner, LearnerKind};
 use protocol::{Epoch, Zxid};
 
@@ -360,6 +361,3 @@ impl Leading {
         self.learners.iter().filter(|(_, learner)| which(learner)).map(|(&link, _)| link).collect()
     }
 }
-
-/// What every server since 3.4 speaks.
-pub(crate) const PROTOCOL_VERSION: i32 = 0x1_0000;

@@ -3,25 +3,29 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use protocol::peer::{FromLeader, FromLearner, LearnerKind};
+use protocol::peer::message::PROTOCOL_VERSION;
+use protocol::peer::{FromLeader, FromLearner, LearnerKind, Membership};
 use protocol::{Epoch, ServerId, SessionId, Zxid};
 
 use crate::action::{Action, Role};
 use crate::breakage::Breakage;
 use crate::context::{Context, GiveUp};
-use crate::leading::PROTOCOL_VERSION;
 use crate::link::LinkId;
 use crate::settings::PeerSettings;
 
 /// How far the learner has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 enum Stage {
+    /// Earlier attempts came to nothing: it is too soon for another.
+    Pausing,
     /// The connection is being made.
     Connecting,
     /// The leader is to propose an epoch.
     Discovery,
     /// The leader is to say how it will bring this server in sync.
     Promised,
+    /// A whole tree is on its way, and the leader says nothing else.
+    Receiving,
     /// What is missing arrives.
     Synchronizing,
     /// All of it has arrived and is on its way to stable storage.
@@ -50,10 +54,6 @@ pub(crate) struct Learning {
     history_end: Zxid,
     /// Logged proposals that the leader waits to hear of, oldest first.
     unacknowledged: VecDeque<Zxid>,
-    /// When to connect; `None` once that has begun.
-    dial_at_ms: Option<u64>,
-    /// Whether a tree is on its way, during which the leader says nothing else.
-    receives_snapshot: bool,
     /// Whether only a whole tree will do.
     needs_snapshot: bool,
 }
@@ -75,7 +75,7 @@ impl Learning {
             leader,
             link,
             kind,
-            stage: Stage::Connecting,
+            stage: Stage::Pausing,
             started_ms: context.now_ms + pause_ms,
             heard_ms: context.now_ms,
             epoch: Epoch::default(),
@@ -83,8 +83,6 @@ impl Learning {
             skip_up_to: Zxid::ZERO,
             history_end: Zxid::ZERO,
             unacknowledged: VecDeque::new(),
-            dial_at_ms: Some(context.now_ms + pause_ms),
-            receives_snapshot: false,
             needs_snapshot: false,
         };
         learning.dial_if_due(context);
@@ -97,8 +95,8 @@ impl Learning {
     }
 
     fn dial_if_due(&mut self, context: &mut Context<'_>) {
-        if self.dial_at_ms.is_some_and(|at| at <= context.now_ms) {
-            self.dial_at_ms = None;
+        if self.stage == Stage::Pausing && context.now_ms >= self.started_ms {
+            self.stage = Stage::Connecting;
             let (link, leader) = (self.link, self.leader);
             context.out.push(Action::ConnectLeader { link, leader, within_ms: context.settings.init_ms() });
         }
@@ -106,7 +104,9 @@ impl Learning {
 
     /// SNAP has come, and the tree is on its way: whoever reads it watches over it.
     pub fn on_snapshot_arriving(&mut self) {
-        self.receives_snapshot = true;
+        if self.stage == Stage::Promised {
+            self.stage = Stage::Receiving;
+        }
     }
 
     /// The connection that this attempt lives by.
@@ -121,7 +121,7 @@ impl Learning {
 
     /// Whether the leader is to say how it will bring this server in sync.
     pub fn awaits_plan(&self) -> bool {
-        self.stage == Stage::Promised
+        matches!(self.stage, Stage::Promised | Stage::Receiving)
     }
 
     /// The connection stands.
@@ -172,15 +172,13 @@ impl Learning {
             (FromLeader::Inform { zxid, envelope }, stage) if stage >= Stage::Synchronizing => {
                 self.on_inform(context, zxid, envelope)
             }
-            (FromLeader::CommitAndActivate { zxid, .. }, stage) if stage >= Stage::Synchronizing => {
-                self.on_commit(context, zxid)
+            (FromLeader::CommitAndActivate { .. } | FromLeader::InformAndActivate { .. }, _) => {
+                Err(GiveUp(RECONFIGURED))
             }
-            (FromLeader::InformAndActivate { zxid, envelope, .. }, stage)
-                if stage >= Stage::Synchronizing =>
-            {
-                self.on_inform(context, zxid, envelope)
-            }
-            (FromLeader::NewLeader { epoch, .. }, Stage::Synchronizing) => {
+            (FromLeader::NewLeader { epoch, membership }, Stage::Synchronizing) => {
+                if membership.is_some_and(|text| is_newer(&text, context.membership_version)) {
+                    return Err(GiveUp(RECONFIGURED));
+                }
                 if epoch != self.epoch {
                     return Err(GiveUp("the leader announced another epoch than it had proposed"));
                 }
@@ -231,11 +229,10 @@ impl Learning {
 
     /// The tree that followed SNAP is in memory and on stable storage; the log begins anew behind it.
     pub fn on_snapshot(&mut self, context: &mut Context<'_>, zxid: Zxid) -> Result<(), GiveUp> {
-        if self.stage != Stage::Promised {
+        if !self.awaits_plan() {
             return Err(GiveUp("the leader sent a snapshot that does not belong here"));
         }
         self.heard_ms = context.now_ms;
-        self.receives_snapshot = false;
         context.history.reset(zxid);
         self.committed = zxid;
         self.skip_up_to = zxid;
@@ -329,27 +326,30 @@ impl Learning {
     /// Time has passed.
     pub fn on_tick(&mut self, context: &mut Context<'_>) -> Result<(), GiveUp> {
         self.dial_if_due(context);
-        if !self.receives_snapshot && context.now_ms >= self.patience_end_ms(context.settings) {
+        if context.now_ms >= self.deadline_ms(context.settings) {
             return Err(GiveUp("the leader says nothing"));
         }
         Ok(())
     }
 
-    /// When [`Learning::on_tick`] has something to do.
+    /// When [`Learning::on_tick`] has something to do: to connect, or to give the leader up unless it says something.
     pub fn deadline_ms(&self, settings: &PeerSettings) -> u64 {
-        if self.receives_snapshot {
-            return u64::MAX;
-        }
-        let end_ms = self.patience_end_ms(settings);
-        self.dial_at_ms.map_or(end_ms, |at| at.min(end_ms))
-    }
-
-    /// When the leader is given up unless it says something.
-    fn patience_end_ms(&self, settings: &PeerSettings) -> u64 {
         match self.stage {
+            Stage::Pausing => self.started_ms,
             Stage::Connecting => self.started_ms + settings.init_ms(),
+            // Whoever reads the tree watches over it.
+            Stage::Receiving => u64::MAX,
             stage if stage < Stage::Synchronized => self.heard_ms + settings.init_ms(),
             _ => self.heard_ms + settings.sync_ms(),
         }
     }
+}
+
+/// Whoever went on with the members that it was told at its start would count other quorums than the rest.
+const RECONFIGURED: &str =
+    "the ensemble was reconfigured, and this release cannot follow that: give it the present members";
+
+/// Whether a leader's members are of a later reconfiguration than ours. A text that says nothing of that counts as old.
+fn is_newer(text: &str, version: i64) -> bool {
+    Membership::parse(text).is_ok_and(|membership| membership.version > version)
 }

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use protocol::peer::{
-    FromLeader, FromLearner, LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote,
+    FromLeader, FromLearner, LearnerKind, Member, MemberRole, Membership, Notification, ServerState,
 };
 use protocol::{ServerId, SessionId, Zxid};
 
 use crate::action::{Action, Role};
 use crate::breakage::Breakage;
-use crate::context::{Context, Epochs, GiveUp};
+use crate::context::{Context, Epochs, GiveUp, Ground};
 use crate::election::{Election, ElectionAction, ElectionSettings, Standing};
 use crate::history::History;
 use crate::leading::{Leading, LearnerCounts, Waiting};
@@ -33,16 +33,10 @@ const DIALED: u64 = 1 << 63;
 /// to carry it out.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    settings: PeerSettings,
-    breakage: Option<Breakage>,
-    membership: Membership,
-    membership_text: String,
-    electorate: Electorate,
+    ground: Ground,
+    /// `None` for a server that is alone.
     election: Option<Election>,
     state: State,
-    epochs: Epochs,
-    history: History,
-    durable: Zxid,
     links_dialed: u64,
     early: Vec<Early>,
     /// Attempts in a row to learn from a leader that ended before this server served anybody.
@@ -86,22 +80,17 @@ impl Peer {
             notification_interval_max_ms: settings.notification_interval_max_ms,
         };
         let election = Election::new(election_settings, electorate.clone(), membership_text.clone());
-        Ok(Peer {
+        let ground = Ground {
             history: History::new(last, settings.history_entries_max, settings.history_bytes_max),
             settings,
             breakage: None,
             membership,
             membership_text,
             electorate,
-            election: Some(election),
-            state: State::Looking,
             epochs,
             durable: last,
-            links_dialed: 0,
-            early: Vec::new(),
-            failed_joins: 0,
-            needs_snapshot: false,
-        })
+        };
+        Ok(Peer::new(ground, Some(election), State::Looking))
     }
 
     /// A server that is no member of any ensemble: it leads itself, in the epoch that it finds in its log, as Java's
@@ -110,17 +99,24 @@ impl Peer {
         let settings = PeerSettings::alone(me);
         let membership = alone(settings.me);
         let electorate = Electorate::new(&membership, None).expect("one voter can be counted");
-        Peer {
+        let ground = Ground {
             history: History::new(last, 0, 0),
             settings,
             breakage: None,
             membership,
             membership_text: String::new(),
             electorate,
-            election: None,
-            state: State::Leading(Leading::alone(now_ms, last)),
             epochs: Epochs::default(),
             durable: last,
+        };
+        Peer::new(ground, None, State::Leading(Leading::alone(now_ms, last)))
+    }
+
+    fn new(ground: Ground, election: Option<Election>, state: State) -> Peer {
+        Peer {
+            ground,
+            election,
+            state,
             links_dialed: 0,
             early: Vec::new(),
             failed_joins: 0,
@@ -131,13 +127,13 @@ impl Peer {
     /// The end of the log as it was before the server stopped: committed transactions in order, the last one being the
     /// last in the log. Learners that were away for as long as this server can be brought in sync from memory.
     pub fn preload(&mut self, entries: impl IntoIterator<Item = (Zxid, Bytes)>) {
-        self.history.preload(entries);
+        self.ground.history.preload(entries);
     }
 
     /// From now on this mistake is made, for proofs that it is noticed.
     #[doc(hidden)]
     pub fn misbehave(&mut self, breakage: Breakage) {
-        self.breakage = Some(breakage);
+        self.ground.breakage = Some(breakage);
     }
 
     /// Begins to look for a leader.
@@ -238,9 +234,9 @@ impl Peer {
 
     /// The tree that followed SNAP on this link is in memory and on stable storage, and nothing else is.
     pub fn on_snapshot_installed(&mut self, now_ms: u64, link: LinkId, zxid: Zxid, out: &mut Vec<Action>) {
-        self.durable = zxid;
+        self.ground.durable = zxid;
         self.needs_snapshot = false;
-        self.history.reset(zxid);
+        self.ground.history.reset(zxid);
         self.learn(now_ms, link, out, |learning, context| learning.on_snapshot(context, zxid));
     }
 
@@ -280,7 +276,7 @@ impl Peer {
 
     /// The log is on stable storage up to here.
     pub fn on_synced(&mut self, now_ms: u64, up_to: Zxid, out: &mut Vec<Action>) {
-        self.durable = self.durable.max(up_to);
+        self.ground.durable = self.ground.durable.max(up_to);
         match &self.state {
             State::Leading(_) => self.lead(now_ms, out, |leading, context| leading.on_synced(context)),
             State::Learning(learning) => {
@@ -312,7 +308,7 @@ impl Peer {
         match &self.state {
             State::Looking => election.deadline_ms(),
             State::Leading(leading) => Some(leading.deadline_ms()),
-            State::Learning(learning) => Some(learning.deadline_ms(&self.settings)),
+            State::Learning(learning) => Some(learning.deadline_ms(&self.ground.settings)),
         }
     }
 
@@ -380,24 +376,24 @@ impl Peer {
     /// The learners of this leader; `None` if it does not lead.
     pub fn learner_counts(&self) -> Option<LearnerCounts> {
         match &self.state {
-            State::Leading(leading) => Some(leading.counts(&self.electorate)),
+            State::Leading(leading) => Some(leading.counts(&self.ground.electorate)),
             _ => None,
         }
     }
 
     /// What is in the log and in memory.
     pub fn history(&self) -> &History {
-        &self.history
+        &self.ground.history
     }
 
     /// The two durable numbers.
     pub fn epochs(&self) -> Epochs {
-        self.epochs
+        self.ground.epochs
     }
 
     /// Who belongs to the ensemble.
     pub fn membership(&self) -> &Membership {
-        &self.membership
+        &self.ground.membership
     }
 
     /// What notifications say this server does.
@@ -414,17 +410,18 @@ impl Peer {
     #[cfg(test)]
     pub(crate) fn hash_promises(&self, hasher: &mut impl std::hash::Hasher) {
         use std::hash::Hash;
-        (&self.state, &self.epochs, &self.history, self.durable, self.early.len()).hash(hasher);
+        (&self.state, &self.ground.epochs, &self.ground.history, self.ground.durable, self.early.len())
+            .hash(hasher);
         for early in &self.early {
             (early.link, early.info.is_some()).hash(hasher);
         }
     }
 
     fn kind(&self) -> LearnerKind {
-        match self.membership.members.get(&self.settings.me) {
+        match self.ground.membership.members.get(&self.ground.settings.me) {
             Some(member) if member.role == MemberRole::Participant => LearnerKind::Follower,
             Some(_) => LearnerKind::Observer,
-            None => self.settings.kind,
+            None => self.ground.settings.kind,
         }
     }
 
@@ -437,7 +434,7 @@ impl Peer {
             }
             State::Learning(learning) => {
                 let served = learning.is_serving();
-                self.failed_joins = if served || self.settings.join_pause_ms == 0 {
+                self.failed_joins = if served || self.ground.settings.join_pause_ms == 0 {
                     0
                 } else {
                     self.failed_joins.saturating_add(1)
@@ -448,9 +445,9 @@ impl Peer {
         }
         out.push(Action::Became(Role::Looking { why }));
         let standing = Standing {
-            last_zxid: Some(self.history.last()).filter(|_| !self.needs_snapshot),
-            current_epoch: self.epochs.current,
-            may_vote: self.electorate.is_committed_voter(self.settings.me),
+            last_zxid: Some(self.ground.history.last()).filter(|_| !self.needs_snapshot),
+            current_epoch: self.ground.epochs.current,
+            may_vote: self.ground.electorate.is_committed_voter(self.ground.settings.me),
             kind: self.kind(),
         };
         self.elect(now_ms, out, |election, actions| election.start(now_ms, &standing, actions));
@@ -469,15 +466,13 @@ impl Peer {
             match action {
                 ElectionAction::Notify { to, notification } => out.push(Action::Notify { to, notification }),
                 ElectionAction::ConnectAll => out.push(Action::ConnectPeers),
-                ElectionAction::Elected { vote, round } => self.take_role(now_ms, vote, round, out),
+                ElectionAction::Elected { vote, .. } => self.take_role(now_ms, vote.leader, out),
             }
         }
     }
 
-    fn take_role(&mut self, now_ms: u64, vote: Vote, round: i64, out: &mut Vec<Action>) {
-        let leader = vote.leader;
-        if leader == self.settings.me {
-            self.settle(ServerState::Leading, vote, round);
+    fn take_role(&mut self, now_ms: u64, leader: ServerId, out: &mut Vec<Action>) {
+        if leader == self.ground.settings.me {
             self.become_leader(now_ms, out);
             return;
         }
@@ -487,22 +482,17 @@ impl Peer {
         self.links_dialed += 1;
         let link = LinkId::new(DIALED | self.links_dialed);
         let kind = self.kind();
-        let state = match kind {
-            LearnerKind::Follower => ServerState::Following,
-            LearnerKind::Observer => ServerState::Observing,
-        };
-        self.settle(state, vote, round);
         let steps = u64::from(self.failed_joins.saturating_sub(JOINS_WITHOUT_PAUSE));
         // A leader gives up when nobody comes within initLimit: all must be there well before.
-        let longest_ms = self.settings.init_ms() / 4;
-        let pause_ms = (steps.min(JOIN_PAUSE_STEPS_MAX) * self.settings.join_pause_ms).min(longest_ms);
-        let learning = Learning::begin(&mut self.context(now_ms, out), leader, link, kind, pause_ms);
+        let longest_ms = self.ground.settings.init_ms() / 4;
+        let pause_ms = (steps.min(JOIN_PAUSE_STEPS_MAX) * self.ground.settings.join_pause_ms).min(longest_ms);
+        let learning = Learning::begin(&mut self.ground.context(now_ms, out), leader, link, kind, pause_ms);
         let learning = if self.needs_snapshot { learning.without_history() } else { learning };
         self.state = State::Learning(learning);
     }
 
     fn become_leader(&mut self, now_ms: u64, out: &mut Vec<Action>) {
-        match Leading::begin(&mut self.context(now_ms, out)) {
+        match Leading::begin(&mut self.ground.context(now_ms, out)) {
             Ok(leading) => self.state = State::Leading(leading),
             Err(GiveUp(why)) => return self.look(now_ms, why, out),
         }
@@ -515,12 +505,6 @@ impl Peer {
         }
     }
 
-    fn settle(&mut self, state: ServerState, vote: Vote, round: i64) {
-        if let Some(election) = &mut self.election {
-            election.settle(state, vote, round);
-        }
-    }
-
     /// Servers that look for the leader are told of its established epoch (ZOOKEEPER-1732).
     fn note_epoch(&mut self) {
         let serving = match &self.state {
@@ -529,7 +513,7 @@ impl Peer {
             State::Looking => false,
         };
         if serving && let Some(election) = &mut self.election {
-            election.set_peer_epoch(self.epochs.current);
+            election.set_peer_epoch(self.ground.epochs.current);
         }
     }
 
@@ -541,14 +525,7 @@ impl Peer {
     ) {
         let State::Leading(leading) = &mut self.state else { return };
         let was_serving = leading.is_serving();
-        let mut context = context(
-            now_ms,
-            (&self.settings, self.breakage),
-            &self.electorate,
-            (&self.membership, &self.membership_text),
-            (&mut self.history, &mut self.epochs, self.durable),
-            out,
-        );
+        let mut context = self.ground.context(now_ms, out);
         let result = step(leading, &mut context);
         let serves_now = !was_serving && leading.is_serving();
         match result {
@@ -570,57 +547,16 @@ impl Peer {
             return;
         }
         let was_serving = learning.is_serving();
-        let mut context = context(
-            now_ms,
-            (&self.settings, self.breakage),
-            &self.electorate,
-            (&self.membership, &self.membership_text),
-            (&mut self.history, &mut self.epochs, self.durable),
-            out,
-        );
+        let mut context = self.ground.context(now_ms, out);
         let result = step(learning, &mut context);
         let serves_now = !was_serving && learning.is_serving();
         // The log may have become shorter.
-        self.durable = self.durable.min(self.history.last());
+        self.ground.durable = self.ground.durable.min(self.ground.history.last());
         match result {
             Err(GiveUp(why)) => self.look(now_ms, why, out),
             Ok(()) if serves_now => self.note_epoch(),
             Ok(()) => {}
         }
-    }
-
-    fn context<'a>(&'a mut self, now_ms: u64, out: &'a mut Vec<Action>) -> Context<'a> {
-        context(
-            now_ms,
-            (&self.settings, self.breakage),
-            &self.electorate,
-            (&self.membership, &self.membership_text),
-            (&mut self.history, &mut self.epochs, self.durable),
-            out,
-        )
-    }
-}
-
-fn context<'a>(
-    now_ms: u64,
-    (settings, breakage): (&'a PeerSettings, Option<Breakage>),
-    electorate: &'a Electorate,
-    (membership, membership_text): (&'a Membership, &'a str),
-    (history, epochs, durable): (&'a mut History, &'a mut Epochs, Zxid),
-    out: &'a mut Vec<Action>,
-) -> Context<'a> {
-    let membership_version = membership.version;
-    Context {
-        now_ms,
-        settings,
-        breakage,
-        electorate,
-        membership_version,
-        membership_text,
-        history,
-        epochs,
-        durable,
-        out,
     }
 }
 

@@ -133,7 +133,8 @@ impl<'a> RegisterClient<'a> {
         self.connected()?.write(&node).context("create the ephemeral node")?;
         while !self.common.stop.load(Ordering::Relaxed) {
             self.step()?;
-            std::thread::sleep(self.common.think);
+            // Whoever sets `stop` wakes it.
+            std::thread::park_timeout(self.common.think);
         }
         for key in 0..KEYS {
             while !self.call(key, Call::Read { synced: true })? {}
@@ -289,6 +290,7 @@ pub fn with_clients<'a, T>(
             .collect();
         let outcome = during();
         common.stop.store(true, Ordering::Relaxed);
+        threads.iter().for_each(|thread| thread.thread().unpark());
         let results: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
         let outcome = outcome?;
         let mut clients = Vec::new();

@@ -3,6 +3,8 @@
 //! Sentinels of the wire end here: zxids and epochs of -1, null data, versions that go unsaid. The bytes are in
 //! `from_leader` and `from_learner`; [`PacketReader`](super::PacketReader) reads messages from a connection.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{Epoch, Id, ServerId, SessionId, Zxid};
@@ -176,7 +178,7 @@ pub enum FromLearner {
         /// The request's record as the client sent it.
         body: Bytes,
         /// Who the client has proved to be; its address comes first.
-        ids: Vec<Id>,
+        ids: Arc<[Id]>,
     },
     /// A packet of a type that this release does not know. Ignored, as in Java.
     Unknown {

@@ -200,18 +200,32 @@ impl<'a> QuorumPacket<'a> {
 
     /// Appends the packet.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.reserve(HEAD_LENGTH + self.data.map_or(0, <[u8]>::len) + LENGTH_LENGTH);
-        out.put_i32(self.packet_type);
-        out.put_i64(self.zxid);
-        out.put_buffer(self.data);
-        if self.ids.is_empty() {
-            return out.put_i32(-1);
-        }
-        out.put_length(self.ids.len());
-        for id in self.ids.iter() {
-            out.put_str(&id.scheme);
-            out.put_str(&id.id);
-        }
+        let data: Option<&[&[u8]]> = match &self.data {
+            Some(data) => Some(std::slice::from_ref(data)),
+            None => None,
+        };
+        write(out, self.packet_type, self.zxid, data, &self.ids);
+    }
+}
+
+/// Appends a packet whose data comes in pieces.
+pub(super) fn write(out: &mut Vec<u8>, packet_type: i32, zxid: i64, data: Option<&[&[u8]]>, ids: &[Id]) {
+    let length = data.map(|pieces| pieces.iter().map(|piece| piece.len()).sum::<usize>());
+    out.reserve(HEAD_LENGTH + length.unwrap_or(0) + LENGTH_LENGTH);
+    out.put_i32(packet_type);
+    out.put_i64(zxid);
+    match length {
+        Some(length) => out.put_length(length),
+        None => out.put_i32(-1),
+    }
+    data.into_iter().flatten().for_each(|piece| out.put_bytes(piece));
+    if ids.is_empty() {
+        return out.put_i32(-1);
+    }
+    out.put_length(ids.len());
+    for id in ids {
+        out.put_str(&id.scheme);
+        out.put_str(&id.id);
     }
 }
 

@@ -182,14 +182,14 @@ fn what_a_learner_says_has_the_bytes_of_java() {
                 cxid: 0,
                 op: -10,
                 body: Bytes::from_static(&[0, 0, 0x0f, 0xa0]),
-                ids: vec![],
+                ids: [].into(),
             },
         ),
         (
             "REQUEST without a body, with identities",
             r#"00000001 ffffffffffffffff 00000010 0100000e57fa0000 00000007 fffffff5
                00000002 00000002 "ip" 00000009 "127.0.0.1" 00000006 "digest" 00000003 "u:p""#,
-            FromLearner::Request { session, cxid: 7, op: -11, body: Bytes::new(), ids },
+            FromLearner::Request { session, cxid: 7, op: -11, body: Bytes::new(), ids: ids.into() },
         ),
     ] {
         let bytes = hex(bytes);

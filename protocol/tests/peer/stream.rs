@@ -125,7 +125,7 @@ fn from_leader() -> impl Strategy<Value = FromLeader> {
 fn from_learner() -> impl Strategy<Value = FromLearner> {
     let kinds = prop_oneof![Just(LearnerKind::Follower), Just(LearnerKind::Observer)];
     let ids = proptest::collection::vec(("[a-z]{0,6}", "[a-zé:=,]{0,20}"), 0..4);
-    let ids = ids.prop_map(|ids| ids.into_iter().map(|(scheme, id)| Id::new(scheme, id)).collect());
+    let ids = ids.prop_map(|ids| ids.into_iter().map(|(scheme, id)| Id::new(scheme, id)).collect::<Vec<_>>());
     prop_oneof![
         (kinds, epochs(), servers(), any::<i32>(), any::<i64>()).prop_map(
             |(kind, accepted_epoch, server, protocol_version, membership_version)| FromLearner::Info {
@@ -150,7 +150,7 @@ fn from_learner() -> impl Strategy<Value = FromLearner> {
                 cxid,
                 op,
                 body: Bytes::from(vec![9; length]),
-                ids
+                ids: ids.into(),
             }
         ),
     ]

@@ -2,6 +2,7 @@
 //! `FollowerRequestProcessor`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::client::request::Request;
@@ -26,7 +27,7 @@ impl Replica {
     pub(super) fn forward(
         &mut self,
         link: LinkId,
-        (connection, session, ids): (Option<ConnectionId>, SessionId, &[Id]),
+        (connection, session, ids): (Option<ConnectionId>, SessionId, Arc<[Id]>),
         request @ (xid, op, _): (Xid, i32, u64),
         body: &[u8],
     ) {
@@ -34,9 +35,15 @@ impl Replica {
         self.queue.push(self.queue.mark(), Work::Forwarded, connection, session, request);
     }
 
-    fn ask(&mut self, link: LinkId, (session, ids): (SessionId, &[Id]), (xid, op): (Xid, i32), body: &[u8]) {
+    fn ask(
+        &mut self,
+        link: LinkId,
+        (session, ids): (SessionId, Arc<[Id]>),
+        (xid, op): (Xid, i32),
+        body: &[u8],
+    ) {
         let body = Bytes::copy_from_slice(body);
-        let message = FromLearner::Request { session, cxid: xid.get(), op, body, ids: ids.to_vec() };
+        let message = FromLearner::Request { session, cxid: xid.get(), op, body, ids };
         self.emit(Action::ToLeader { link, message });
     }
 
@@ -60,13 +67,10 @@ impl Replica {
         match self.standing {
             Standing::Learning { link } => {
                 let Some(connection) = find(&mut self.connections, id) else { return };
-                let ids = connection.ids.clone();
-                self.ask(link, (session, &ids), (xid, op), body);
+                let ids = Arc::clone(&connection.ids);
+                self.ask(link, (session, ids), (xid, op), body);
             }
-            _ => {
-                self.peer.sync(now.monotonic_ms, self.syncs, &mut self.actions);
-                self.carry_out(now);
-            }
+            _ => self.peer.sync(now.monotonic_ms, self.syncs, &mut self.actions),
         }
     }
 
@@ -148,8 +152,7 @@ impl Replica {
         body: &[u8],
     ) {
         if op == OpCode::Sync.to_wire() {
-            self.peer.sync_for(now.monotonic_ms, link, &mut self.actions);
-            return self.carry_out(now);
+            return self.peer.sync_for(now.monotonic_ms, link, &mut self.actions);
         }
         let request = (Xid::new(cxid), op, now.monotonic_ms);
         if op == OpCode::CreateSession.to_wire() {
@@ -179,6 +182,5 @@ impl Replica {
         self.outputs.facts.push(Fact::BadPeer { link, why });
         self.emit(Action::Close { link, why: "it sent what cannot be" });
         self.peer.on_link_closed(now.monotonic_ms, link, &mut self.actions);
-        self.carry_out(now);
     }
 }

@@ -39,7 +39,6 @@ impl Replica {
             PeerInput::FromLearner(link, message) => self.on_learner_message(now, link, message),
             PeerInput::FromLeader(link, message) => self.on_leader_message(now, link, message),
         }
-        self.carry_out(now);
     }
 
     /// The tree is another one, and holds everything that the log holds.
@@ -101,14 +100,11 @@ impl Replica {
         self.actions.push(action);
     }
 
-    /// Does what the peer wants done, or passes it on, in order: what comes up meanwhile is done behind it.
+    /// Does what the peer wants done, or passes it on, in order: what comes up meanwhile is done behind it. At the end of
+    /// every step, and wherever the role must be known.
     pub(super) fn carry_out(&mut self, now: Now) {
-        if self.carrying_out {
-            return;
-        }
-        self.carrying_out = true;
         while !self.actions.is_empty() {
-            let mut actions = std::mem::replace(&mut self.actions, std::mem::take(&mut self.spare_actions));
+            let mut actions = std::mem::take(&mut self.actions);
             for action in actions.drain(..) {
                 match action {
                     Action::Committed { up_to } => self.progress.committed = up_to,
@@ -118,9 +114,11 @@ impl Replica {
                     other => self.pass_on(other),
                 }
             }
-            self.spare_actions = actions;
+            if self.actions.is_empty() {
+                // Its room is used again.
+                self.actions = actions;
+            }
         }
-        self.carrying_out = false;
     }
 
     fn pass_on(&mut self, action: Action) {
@@ -206,7 +204,7 @@ impl Replica {
         let membership = self.peer.membership();
         let (text, version) = (membership.to_string(), Zxid::from_wire(membership.version));
         shared.lock().write().set_config(text.as_bytes(), version, now.wall_ms);
-        shared.sessions.lock().restart(shared.tree().sessions(), now.monotonic_ms);
+        shared.restart_sessions(now.monotonic_ms);
         self.last_ping_ms = now.monotonic_ms;
         self.reaper.last_tick_ms = now.monotonic_ms;
         self.standing = standing;

@@ -6,11 +6,9 @@
 
 mod members;
 mod my_id;
-mod size_factor;
 
 pub(super) use members::{Company, Members, OwnLine};
 pub(super) use my_id::Me;
-pub use size_factor::SizeFactor;
 
 use super::error::{ConfigError, WarningKind};
 use super::read::{ANY, Reader};
@@ -64,9 +62,6 @@ pub struct EnsembleSettings {
     /// Committed transactions kept in memory for learners that were away (`commitLogCount`,
     /// default and least 500).
     pub commit_log_count: u32,
-    /// How much of the log on disk a learner gets rather than a snapshot (`snapshotSizeFactor`,
-    /// default 0.33); `None` for none of it.
-    pub snapshot_size_factor: Option<SizeFactor>,
 }
 
 impl EnsembleSettings {
@@ -91,7 +86,6 @@ impl EnsembleSettings {
         let learner_connect_delay_ms = small(reader.number("leaderConnectDelayDuringRetryMs", 0..=i64::MAX)?);
         let leader_serves_clients = reader.flag("leaderServes")?;
         let commit_log_count = small(reader.number_at_least("commitLogCount", 500)?);
-        let snapshot_size_factor = size_factor::read(reader)?;
         let (Some(me), Some(limits)) = (me, limits) else {
             return Ok(None);
         };
@@ -119,7 +113,6 @@ impl EnsembleSettings {
             learner_connect_delay_ms,
             leader_serves_clients,
             commit_log_count,
-            snapshot_size_factor,
         }))
     }
 

@@ -1,8 +1,10 @@
 //! The way from the peer thread to the core.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use protocol::peer::{FromLeader, FromLearner, Notification};
 use protocol::{ServerId, Zxid};
 use replica::PeerInput;
@@ -16,18 +18,34 @@ use crate::peer_port::{IncomingSnapshot, PeerSink};
 
 /// Puts what arrives from other servers into the core's intake.
 ///
-/// Not bounded here: of each link at most 32 MiB of messages are on the way before it is read no further, and a
-/// notification is a small thing that an honest server sends when something changes.
+/// Of each link at most 32 MiB of messages are on the way before it is read no further. Of each server at most one
+/// notification waits for the core: a newer one says all that an older one did.
 pub struct Gate {
     server: Arc<ServerContext>,
-    /// Set when the port has failed.
-    failed: Arc<OnceLock<()>>,
+    notices: Arc<Notices>,
+}
+
+/// The newest notification of each server that the core has not taken yet. At most one for each connection that the
+/// election port admits.
+#[derive(Default)]
+pub struct Notices(Mutex<BTreeMap<ServerId, Notification>>);
+
+impl Notices {
+    /// Keeps the notification; whether none of that server was waiting.
+    fn put(&self, from: ServerId, notification: Notification) -> bool {
+        self.0.lock().insert(from, notification).is_none()
+    }
+
+    /// The server's notification.
+    pub fn take(&self, from: ServerId) -> Option<Notification> {
+        self.0.lock().remove(&from)
+    }
 }
 
 impl Gate {
-    /// The way into that server.
-    pub fn new(server: Arc<ServerContext>) -> Gate {
-        Gate { server, failed: Arc::default() }
+    /// The way into that server, by way of `notices`.
+    pub fn new(server: Arc<ServerContext>, notices: Arc<Notices>) -> Gate {
+        Gate { server, notices }
     }
 
     fn push(&self, input: PeerInput) {
@@ -38,7 +56,9 @@ impl Gate {
 impl PeerSink for Gate {
     fn notification(&self, from: ServerId, notification: Notification) {
         debug!(%from, state = ?notification.state, vote = ?notification.vote, round = notification.round, "notified");
-        self.push(PeerInput::Notification { from, notification });
+        if self.notices.put(from, notification) {
+            self.server.intake.push(Item::Notified(from));
+        }
     }
 
     fn peer_connected(&self, peer: ServerId) {
@@ -85,8 +105,29 @@ impl PeerSink for Gate {
     }
 
     fn port_failed(&self) {
-        if self.failed.set(()).is_ok() {
-            self.server.intake.push(Item::PeerPortFailed);
+        self.server.intake.push(Item::PeerPortFailed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::peer::ServerState;
+
+    use super::*;
+
+    #[test]
+    fn only_the_newest_notification_of_a_server_waits() {
+        let notices = Notices::default();
+        let (one, two) = (ServerId::new(1), ServerId::new(2));
+        let say = |round| Notification { state: ServerState::Looking, vote: None, round, membership: None };
+        assert!(notices.put(one, say(1)));
+        assert!(notices.put(two, say(1)));
+        for round in 2..1_000 {
+            assert!(!notices.put(one, say(round)), "the core is told once");
         }
+        assert_eq!(notices.take(one), Some(say(999)));
+        assert_eq!(notices.take(one), None);
+        assert!(notices.put(one, say(1_000)), "the core must be told again");
+        assert_eq!(notices.take(two), Some(say(1)));
     }
 }

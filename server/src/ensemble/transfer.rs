@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use protocol::Zxid;
 use protocol::peer::FromLeader;
-use storage::snapshot::{ReceivedSnapshot, SnapshotChunk, read_tree, write_received, write_tree};
+use storage::snapshot::{ReceivedSnapshot, read_tree, write_received, write_tree};
 use tracing::{error, info, warn};
 use tree::{SnapshotStart, Tree};
 use zab::LinkId;
@@ -16,7 +15,7 @@ use crate::context::ServerContext;
 use crate::intake::Item;
 use crate::peer_port::{IncomingSnapshot, SnapshotWriter};
 use crate::recovery_target::TreeTarget;
-use crate::snapshots::{CHUNK_BYTES, CHUNK_NODES, head};
+use crate::snapshots::{Chunks, head, next_chunk};
 
 /// What stands behind the tree, so that a learner knows it has all (`LearnerHandler`).
 const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
@@ -24,11 +23,6 @@ const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
 /// The largest record that is read: whatever fits a packet fits a node.
 fn record_bytes_max(server: &ServerContext) -> usize {
     server.settings.limits.record_bytes_max as usize
-}
-
-/// Seeds the hash of paths, so that nobody can choose colliding ones.
-pub fn hash_seed() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| crate::clock::wall_ms() as u64)
 }
 
 /// Sends SNAP and the tree; the core hears [`Item::SnapshotEnded`] in the end, whatever happened.
@@ -60,23 +54,8 @@ fn write(server: &ServerContext, mut writer: SnapshotWriter, start: SnapshotStar
     let mut packet = Vec::new();
     FromLeader::Snapshot { zxid: start.zxid }.encode(&mut packet);
     writer.write_all(&packet)?;
-    let generation = server.shared.generation();
-    let mut cursor = start.cursor.clone();
-    let whole = write_tree(&mut writer, &head(&start, false), |out| {
-        if server.stopping.load(Ordering::Relaxed) {
-            return SnapshotChunk::Abandon;
-        }
-        while out.len() < CHUNK_BYTES {
-            let tree = server.shared.tree();
-            if server.shared.generation() != generation {
-                return SnapshotChunk::Abandon;
-            }
-            if !tree.snapshot_chunk(&mut cursor, CHUNK_NODES, out) {
-                return SnapshotChunk::Last;
-            }
-        }
-        SnapshotChunk::More
-    })?;
+    let mut chunks = Chunks::new(server, &start);
+    let whole = write_tree(&mut writer, &head(&start, false), |out| chunks.next(out))?;
     if whole {
         writer.write_all(SIGNATURE)?;
         writer.finish()?;
@@ -112,7 +91,7 @@ fn read(
     mut stream: IncomingSnapshot,
 ) -> Result<(Tree, ReceivedSnapshot, IncomingSnapshot), ReceiveError> {
     use storage::recovery::RecoveryTarget;
-    let mut target = TreeTarget::new(hash_seed());
+    let mut target = TreeTarget::empty();
     let unread = read_tree(&mut stream, record_bytes_max(server), &mut target)?;
     stream.put_back(&unread);
     let mut signature = [0; SIGNATURE.len()];
@@ -128,12 +107,7 @@ fn read(
     let compression = crate::run::compression(&server.settings);
     let head = head(&start, server.settings.tree.digest);
     let received = write_received(&**folders.disk(), folders.snapshots(), &head, compression, |out| {
-        while out.len() < CHUNK_BYTES {
-            if !tree.snapshot_chunk(&mut cursor, CHUNK_NODES, out) {
-                return SnapshotChunk::Last;
-            }
-        }
-        SnapshotChunk::More
+        next_chunk(&tree, &mut cursor, out)
     })?;
     drop(tree.end_snapshot());
     Ok((tree, received, stream))

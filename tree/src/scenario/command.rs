@@ -16,22 +16,17 @@ use super::show;
 use super::words::{Words, acl_bytes};
 use super::world::World;
 
-/// Runs the commands of one block and returns everything that is to be seen.
-pub(super) fn run(world: &mut World, commands: &[String]) -> Vec<String> {
-    let mut seen = Vec::new();
-    let mut commands = commands.iter();
-    while let Some(line) = commands.next() {
-        let mut words = Words::new(line);
+impl scenario::World for World {
+    fn run(&mut self, command: &str, rest: &mut dyn Iterator<Item = &str>) -> Vec<String> {
+        let mut words = Words::new(command);
         let command = words.word();
         if command == "multi" {
             words.end();
-            let ops = commands.by_ref().map(String::as_str).take_while(|line| line.trim() != "end");
-            seen.extend(multi(world, &ops.collect::<Vec<_>>()));
-        } else {
-            seen.extend(one(world, &command, words));
+            let ops: Vec<&str> = rest.take_while(|line| line.trim() != "end").collect();
+            return multi(self, &ops);
         }
+        one(self, &command, words)
     }
-    seen
 }
 
 fn one(world: &mut World, command: &str, mut words: Words) -> Vec<String> {

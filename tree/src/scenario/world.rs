@@ -74,8 +74,8 @@ fn told(
     format!("{event:?} {path} -> {}{hidden}", if hear.is_empty() { "nobody".into() } else { names(hear) })
 }
 
-impl World {
-    pub(super) fn new() -> World {
+impl Default for World {
+    fn default() -> World {
         World {
             tree: Tree::new(7),
             rules: Rules::default(),
@@ -90,7 +90,9 @@ impl World {
             cxid: 0,
         }
     }
+}
 
+impl World {
     /// Opens a session, or one that the server does not know.
     pub(super) fn open_session(
         &mut self,

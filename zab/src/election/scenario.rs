@@ -1,113 +1,22 @@
 //! Scenarios of elections: text files in `testdata/election` that say what happens and what is then to be seen.
 //!
-//! A file is a list of blocks. A block is a few commands, a line `----`, the effects that they must have, and an
-//! empty line. Lines that start with `#` between blocks are comments. The commands are described in
-//! `testdata/election/README.md`; `UPDATE_EXPECT=1 cargo test -p zab election::scenario` writes the effects that were
-//! seen into the files, to be read before they are committed.
+//! The crate `scenario` says what such a file looks like, `testdata/election/README.md` what the commands are.
+//! `UPDATE_EXPECT=1 cargo test -p zab election_scenarios` writes the effects that were seen into the files.
 
 mod command;
-pub(super) mod show;
+mod show;
 mod world;
-
-use std::path::{Path, PathBuf};
 
 use world::World;
 
-/// Commands, and the effects that they must have.
-struct Block {
-    /// Comments and empty lines in front.
-    preamble: Vec<String>,
-    commands: Vec<String>,
-    expected: Vec<String>,
-    line: usize,
-}
-
-fn parse(text: &str) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut lines = text.lines().enumerate().peekable();
-    while lines.peek().is_some() {
-        let mut block = Block { preamble: Vec::new(), commands: Vec::new(), expected: Vec::new(), line: 0 };
-        while let Some((_, line)) = lines.next_if(|(_, line)| line.is_empty() || line.starts_with('#')) {
-            block.preamble.push(line.to_owned());
-        }
-        block.line = lines.peek().map_or(0, |(at, _)| at + 1);
-        while let Some((_, line)) = lines.next_if(|(_, line)| *line != "----" && !line.is_empty()) {
-            block.commands.push(line.to_owned());
-        }
-        if lines.next_if(|(_, line)| *line == "----").is_some() {
-            while let Some((_, line)) = lines.next_if(|(_, line)| !line.is_empty()) {
-                block.expected.push(line.to_owned());
-            }
-        }
-        blocks.push(block);
-    }
-    blocks
-}
-
-/// Runs a file; returns it as it should be, and what differs.
-fn run(text: &str) -> (String, Vec<String>) {
-    let mut world = World::default();
-    let (mut rewritten, mut differences) = (String::new(), Vec::new());
-    for block in parse(text) {
-        for line in &block.preamble {
-            rewritten += &format!("{line}\n");
-        }
-        if block.commands.is_empty() {
-            continue;
-        }
-        for line in &block.commands {
-            command::run(&mut world, line);
-        }
-        let seen = world.take_seen();
-        rewritten += &format!("{}\n----\n", block.commands.join("\n"));
-        for line in &seen {
-            rewritten += &format!("{line}\n");
-        }
-        if seen != block.expected {
-            differences.push(format!(
-                "line {}:\n  {}\nexpected:\n  {}\nseen:\n  {}\n",
-                block.line,
-                block.commands.join("\n  "),
-                block.expected.join("\n  "),
-                seen.join("\n  ")
-            ));
-        }
-    }
-    (rewritten, differences)
-}
-
-fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testdata/election");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .collect();
-    files.sort();
-    files
-}
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/testdata/election");
 
 #[test]
 fn election_scenarios_have_the_effects_that_they_say() {
-    let files = files();
-    assert!(!files.is_empty());
-    let mut complaints = String::new();
-    for file in files {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let (rewritten, differences) = run(&text);
-        if std::env::var_os("UPDATE_EXPECT").is_some() {
-            std::fs::write(&file, rewritten).unwrap();
-        } else if !differences.is_empty() {
-            complaints += &format!("== {} {}", file.display(), differences.join("\n"));
-        }
-    }
-    assert!(complaints.is_empty(), "{complaints}\nUPDATE_EXPECT=1 rewrites the files");
+    scenario::check::<World>(FOLDER);
 }
 
 #[test]
 fn the_same_election_scenario_gives_the_same_effects_twice() {
-    for file in files() {
-        let text = std::fs::read_to_string(&file).unwrap();
-        assert_eq!(run(&text).0, run(&text).0, "{}", file.display());
-    }
+    scenario::check_twice::<World>(FOLDER);
 }

@@ -7,7 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use protocol::peer::{FromLeader, FromLearner};
 
 use crate::action::Role;
-use crate::harness::{Cargo, Ensemble, Seen};
+use crate::harness::{Cargo, Chance, Ensemble, Seen};
+
+/// More states than that are not visited: the walk is then not complete.
+const STATES_MAX: usize = 400_000;
 
 /// How often each kind of thing may happen on one way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -21,8 +24,6 @@ pub(super) struct Bounds {
     pub(super) crashes: u8,
     /// Times that somebody loses patience, so that its connections end.
     pub(super) give_ups: u8,
-    /// More states than that are not visited: the walk is then not complete.
-    pub(super) states_max: usize,
 }
 
 /// One thing that can happen.
@@ -104,7 +105,7 @@ pub(super) fn walk(ensemble: Ensemble, known: i64, bounds: Bounds) -> Walked {
                     return walked;
                 }
                 walked.states += 1;
-                if walked.states >= bounds.states_max {
+                if walked.states >= STATES_MAX {
                     walked.complete = false;
                     return walked;
                 }
@@ -120,16 +121,16 @@ pub(super) fn walk(ensemble: Ensemble, known: i64, bounds: Bounds) -> Walked {
 /// Goes one long way by chance.
 pub(super) fn wander(ensemble: Ensemble, known: i64, bounds: Bounds, seed: u64) -> Option<Found> {
     let mut state = State { ensemble: ensemble.clone(), left: bounds, known, step: 0 };
-    let (mut way, mut chance) = (Vec::new(), seed);
+    let (mut way, mut chance) = (Vec::new(), Chance::new(seed));
     loop {
         let moves = all_moves(&state);
         if moves.is_empty() {
             return None;
         }
-        let step = moves[next(&mut chance) as usize % moves.len()];
+        let step = moves[chance.below(moves.len() as u64) as usize];
         // What breaks things comes seldom, so that something is built up in between.
         let is_rare = matches!(step, Move::Lead(_) | Move::Crash(_) | Move::GiveUp(_));
-        if is_rare && moves.len() > 1 && !next(&mut chance).is_multiple_of(16) {
+        if is_rare && moves.len() > 1 && chance.below(16) != 0 {
             continue;
         }
         way.push(step);
@@ -139,14 +140,6 @@ pub(super) fn wander(ensemble: Ensemble, known: i64, bounds: Bounds, seed: u64) 
             return Some(Found { what, way, told });
         }
     }
-}
-
-/// The next number by chance (splitmix64).
-fn next(chance: &mut u64) -> u64 {
-    *chance = chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*chance ^ *chance >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
 }
 
 /// What is wrong after a step.
@@ -206,18 +199,10 @@ fn moves(state: &State) -> Vec<Move> {
 /// Everything that can happen next.
 fn all_moves(state: &State) -> Vec<Move> {
     let State { ensemble, left, .. } = state;
-    let mut moves = Vec::new();
-    for (place, flight) in ensemble.flights.iter().enumerate() {
-        if ensemble.can_arrive(place) {
-            moves.push(Move::Deliver { from: flight.from, to: flight.to });
-        }
-    }
+    let mut moves: Vec<Move> = arrivals(ensemble).collect();
     let leads = |id: i64| matches!(ensemble.server(id).role, Some(Role::Preparing | Role::Leading { .. }));
     for id in ensemble.ids() {
         let looks = matches!(ensemble.server(id).role, Some(Role::Looking { .. }));
-        if ensemble.needs_sync(id) {
-            moves.push(Move::Sync(id));
-        }
         if looks && left.leads > 0 && id <= state.known + 1 {
             moves.push(Move::Lead(id));
         }
@@ -228,38 +213,44 @@ fn all_moves(state: &State) -> Vec<Move> {
         if left.proposals > 0 && matches!(ensemble.server(id).role, Some(Role::Leading { .. })) {
             moves.push(Move::Propose(id));
         }
-        if left.crashes > 0 && ensemble.server(id).disk.epochs.accepted.get() > 0 {
-            moves.push(Move::Crash(id));
-        }
-        if left.give_ups > 0 && !looks {
-            moves.push(Move::GiveUp(id));
-        }
+        mishaps(state, id, &mut moves);
     }
     moves
 }
 
-/// Whether a learner has not heard all that its leader has said. What it does about that concerns nobody else before it is
-/// said, and what others do meanwhile only adds to what it will hear, so that both orders come to the same: it goes first.
-fn hears_its_leader(ensemble: &Ensemble, id: i64) -> bool {
-    let learns = matches!(ensemble.server(id).role, Some(Role::Joining { .. } | Role::Learning { .. }));
-    learns && (0..ensemble.flights.len()).any(|at| ensemble.flights[at].to == id && ensemble.can_arrive(at))
-}
-
-fn moves_of_listener(state: &State, id: i64) -> Vec<Move> {
+/// What can happen to any server.
+fn mishaps(state: &State, id: i64, moves: &mut Vec<Move>) {
     let State { ensemble, left, .. } = state;
-    let arrives =
-        (0..ensemble.flights.len()).filter(|&at| ensemble.flights[at].to == id && ensemble.can_arrive(at));
-    let mut moves: Vec<Move> =
-        arrives.map(|at| Move::Deliver { from: ensemble.flights[at].from, to: id }).collect();
     if ensemble.needs_sync(id) {
         moves.push(Move::Sync(id));
     }
     if left.crashes > 0 && ensemble.server(id).disk.epochs.accepted.get() > 0 {
         moves.push(Move::Crash(id));
     }
-    if left.give_ups > 0 {
+    if left.give_ups > 0 && !matches!(ensemble.server(id).role, Some(Role::Looking { .. })) {
         moves.push(Move::GiveUp(id));
     }
+}
+
+fn arrivals(ensemble: &Ensemble) -> impl Iterator<Item = Move> {
+    let places = (0..ensemble.flights.len()).filter(|&place| ensemble.can_arrive(place));
+    places.map(|place| Move::Deliver { from: ensemble.flights[place].from, to: ensemble.flights[place].to })
+}
+
+fn arrivals_at(ensemble: &Ensemble, id: i64) -> impl Iterator<Item = Move> {
+    arrivals(ensemble).filter(move |step| matches!(step, Move::Deliver { to, .. } if *to == id))
+}
+
+/// Whether a learner has not heard all that its leader has said. What it does about that concerns nobody else before it is
+/// said, and what others do meanwhile only adds to what it will hear, so that both orders come to the same: it goes first.
+fn hears_its_leader(ensemble: &Ensemble, id: i64) -> bool {
+    let learns = matches!(ensemble.server(id).role, Some(Role::Joining { .. } | Role::Learning { .. }));
+    learns && arrivals_at(ensemble, id).next().is_some()
+}
+
+fn moves_of_listener(state: &State, id: i64) -> Vec<Move> {
+    let mut moves = arrivals_at(&state.ensemble, id).collect();
+    mishaps(state, id, &mut moves);
     moves
 }
 
@@ -322,7 +313,6 @@ fn deliver(ensemble: &mut Ensemble, from: i64, to: i64) {
         let flight = &ensemble.flights[*place];
         (flight.from, flight.to) == (from, to) && ensemble.can_arrive(*place)
     };
-    if let Some(place) = (0..ensemble.flights.len()).find(goes) {
-        ensemble.deliver(place);
-    }
+    let place = (0..ensemble.flights.len()).find(goes).expect("something can arrive");
+    ensemble.deliver(place);
 }

@@ -7,7 +7,6 @@ use protocol::peer::{FromLeader, FromLearner};
 
 use super::{Cargo, ConnectionId, Ensemble, Flight};
 use crate::history::Entry;
-use crate::peer::Peer;
 
 impl Ensemble {
     /// Whether the message can arrive now: nothing is before it, and there is somebody at the other end.
@@ -96,13 +95,8 @@ impl Ensemble {
     }
 
     fn hear_end(&mut self, id: i64, connection: ConnectionId) {
-        let Some(found) = Rc::make_mut(&mut self.connections).get_mut(&connection) else { return };
-        let Some((open, _)) = found.ends_mut(id) else { return };
-        *open = false;
+        let Some((found, _)) = self.shut(id, connection) else { return };
         let link = if id == found.learner { found.learner_link } else { found.leader_link };
-        if !found.learner_open && !found.leader_open {
-            Rc::make_mut(&mut self.connections).remove(&connection);
-        }
-        self.step(id, |peer: &mut Peer, now_ms, out| peer.on_link_closed(now_ms, link, out));
+        self.step(id, |peer, now_ms, out| peer.on_link_closed(now_ms, link, out));
     }
 }

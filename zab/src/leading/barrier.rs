@@ -53,9 +53,7 @@ impl Barrier {
     pub fn round_under_way(&self) -> Option<u64> {
         self.under_way.then_some(self.round)
     }
-}
 
-impl Barrier {
     /// How many wait.
     pub fn pending(&self) -> usize {
         self.waits.len() + self.prompt.len()

@@ -2,14 +2,22 @@
 
 use protocol::peer::{FromLeader, FromLearner};
 use protocol::{Epoch, SessionId, Zxid};
+use scenario::number;
 
 use super::world::World;
 use crate::harness::{Cargo, Plan};
 
-pub(super) fn run(world: &mut World, line: &str) {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let (command, words) = words.split_first().unwrap_or_else(|| panic!("no command in {line:?}"));
-    match (*command, words) {
+impl scenario::World for World {
+    fn run(&mut self, command: &str, _: &mut dyn Iterator<Item = &str>) -> Vec<String> {
+        run(self, command);
+        self.take_seen()
+    }
+}
+
+fn run(world: &mut World, line: &str) {
+    let (command, words) = scenario::words(line);
+    let words = &words[..];
+    match (command, words) {
         ("ensemble", [voters, options @ ..]) => world.reset(plan(number(voters), options)),
         ("log", [server, zxids @ ..]) => {
             let entries = zxids.iter().flat_map(|word| entries(word)).collect();
@@ -21,10 +29,8 @@ pub(super) fn run(world: &mut World, line: &str) {
             epochs.current = Epoch::new(setting(current, "current") as u32);
         }
         ("quietly", _) => {
-            let before = world.take_seen();
             run(world, &words.join(" "));
             world.take_seen();
-            before.into_iter().for_each(|line| world.say(line));
         }
         ("start" | "restart", _) => servers(world, words).into_iter().for_each(|id| world.ensemble.start(id)),
         ("elect", []) => {
@@ -98,7 +104,7 @@ fn plan(voters: i64, options: &[&str]) -> Plan {
     }
     let mut plan = Plan::new(&(1..=voters).collect::<Vec<_>>(), &observers);
     if let Some(entries_max) = find("history") {
-        plan.history_entries_max = number(entries_max) as usize;
+        plan.settings.history_entries_max = number(entries_max) as usize;
     }
     for option in options {
         let known = ["observers=", "history="].iter().any(|name| option.starts_with(name));
@@ -115,8 +121,8 @@ fn sync(world: &mut World, id: i64, rest: &[&str]) {
             world.ensemble.step(id, |peer, now_ms, out| peer.sync(now_ms, token, out));
         }
         [] => {
-            let (session, body, ids) = (SessionId::new(1), bytes::Bytes::new(), Vec::new());
-            let request = FromLearner::Request { session, cxid: 1, op: 9, body, ids };
+            let (session, body) = (SessionId::new(1), bytes::Bytes::new());
+            let request = FromLearner::Request { session, cxid: 1, op: 9, body, ids: Default::default() };
             let leader =
                 world.ensemble.connections.values().find(|found| found.learner == id).unwrap().leader;
             world.forge(id, leader, Cargo::ToLeader(request));
@@ -188,13 +194,4 @@ fn direction(word: &str) -> (i64, i64) {
 fn setting(word: &str, name: &str) -> i64 {
     let value = word.strip_prefix(name).and_then(|rest| rest.strip_prefix('='));
     number(value.unwrap_or_else(|| panic!("{word:?} is not {name}=NUMBER")))
-}
-
-/// Decimal, or hexadecimal after `0x`.
-fn number(word: &str) -> i64 {
-    let number = match word.strip_prefix("0x") {
-        Some(digits) => i64::from_str_radix(digits, 16),
-        None => word.parse(),
-    };
-    number.unwrap_or_else(|_| panic!("{word:?} is not a number"))
 }

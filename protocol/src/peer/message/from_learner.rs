@@ -1,11 +1,9 @@
 //! The bytes of [`FromLearner`].
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 
 use crate::jute::{JuteWrite, Reader};
-use crate::peer::packet::{QuorumPacket, packet_type as types};
+use crate::peer::packet::{self, QuorumPacket, packet_type as types};
 use crate::{Epoch, ServerId, SessionId, Zxid};
 
 use super::error::{Decoder, MessageError, MessageProblem};
@@ -101,14 +99,11 @@ impl FromLearner {
                 QuorumPacket::new(types::REVALIDATE, NO_ZXID, Some(&data)).write(out);
             }
             FromLearner::Request { session, cxid, op, body, ids } => {
-                let mut data = Vec::with_capacity(16 + body.len());
-                data.put_i64(session.get());
-                data.put_i32(*cxid);
-                data.put_i32(*op);
-                data.put_bytes(body);
-                let ids = Cow::Borrowed(ids.as_slice());
-                QuorumPacket { packet_type: types::REQUEST, zxid: NO_ZXID, data: Some(&data), ids }
-                    .write(out);
+                let mut head = [0; 16];
+                head[..8].copy_from_slice(&session.get().to_be_bytes());
+                head[8..12].copy_from_slice(&cxid.to_be_bytes());
+                head[12..].copy_from_slice(&op.to_be_bytes());
+                packet::write(out, types::REQUEST, NO_ZXID, Some(&[&head, body]), ids);
             }
             FromLearner::Unknown { .. } => {}
         }
@@ -178,6 +173,6 @@ fn request(packet: QuorumPacket<'_>, decoder: &Decoder<'_>) -> Result<FromLearne
         cxid,
         op,
         body: decoder.body(body),
-        ids: packet.ids.into_owned(),
+        ids: packet.ids.into_owned().into(),
     })
 }

@@ -49,5 +49,5 @@ keys! { Storage:
         => in_ensembles("there are no followers to bring up to date");
     "snapshotSizeFactor", Prefixed, Text, "0.33", "",
         "Share of the snapshot's size, at most 1, up to which a follower gets the log on disk instead of the snapshot; less than 0: it never gets the log on disk."
-        => in_ensembles("there are no followers to bring up to date");
+        => not_built("a follower that missed more than is in memory gets a snapshot, never the log on disk");
 }

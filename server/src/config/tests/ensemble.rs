@@ -62,7 +62,6 @@ fn three_server_lines_are_an_ensemble_with_the_defaults_of_java() {
         learner_connect_delay_ms: 100,
         leader_serves_clients: true,
         commit_log_count: 500,
-        snapshot_size_factor: Some(SizeFactor::DEFAULT),
     };
     assert_eq!(settings, expected);
 }
@@ -72,7 +71,7 @@ fn every_setting_of_an_ensemble_is_read() {
     let text = "tickTime=100\nconnectToLearnerMasterLimit=7\nquorumListenOnAllIPs=true\n\
                 electionPortBindRetry=0\ncnxTimeout=010\nfastleader.minNotificationInterval=20\n\
                 fastleader.maxNotificationInterval=0x30\nleaderConnectDelayDuringRetryMs=0\nleaderServes=no\n\
-                commitLogCount=0700\nsnapshotSizeFactor=0.5\n";
+                commitLogCount=0700\n";
     let settings = member("1", &format!("{THREE}{text}"));
     assert_eq!((settings.tick_ms, settings.connect_to_learner_master_limit), (100, 7));
     assert!(settings.listen_on_all_ips && !settings.leader_serves_clients);
@@ -82,9 +81,6 @@ fn every_setting_of_an_ensemble_is_read() {
     assert_eq!(settings.notification_interval_max_ms, 48, "Integer.decode");
     assert_eq!(settings.learner_connect_delay_ms, 0);
     assert_eq!(settings.commit_log_count, 700, "Integer.parseInt");
-    assert_eq!(settings.snapshot_size_factor.unwrap().of(1001), 500);
-    assert_eq!(member("1", &format!("{THREE}snapshotSizeFactor=-1")).snapshot_size_factor, None);
-    assert_eq!(SizeFactor::DEFAULT.of(u64::MAX), 6_087_425_544_324_152_032);
     let zero_means_init_limit = member("1", &format!("{THREE}connectToLearnerMasterLimit=-3"));
     assert_eq!(zero_means_init_limit.connect_to_learner_master_limit, 10);
     let dashed = load_as("1", THREE, &[("zookeeper.leaderServes", "no"), ("zookeeper.cnxTimeout", "9")]);
@@ -189,8 +185,6 @@ fn an_ensemble_needs_its_time_limits() {
         ("cnxTimeout=0x10", "not a whole number"),
         ("fastleader.minNotificationInterval=0", "out of range"),
         ("leaderConnectDelayDuringRetryMs=-1", "out of range"),
-        ("snapshotSizeFactor=third", "not a number"),
-        ("snapshotSizeFactor=NaN", "not a number"),
     ] {
         let error = load_as("1", &format!("{THREE}{text}"), &[]).unwrap_err().to_string();
         assert!(error.contains(text) && error.contains(part), "{text}: {error}");
@@ -202,7 +196,6 @@ fn numbers_that_java_corrects_are_corrected() {
     for (text, part) in [
         ("electionPortBindRetry=-1", "3 is used"),
         ("commitLogCount=499", "500 is used"),
-        ("snapshotSizeFactor=1.5", "0.33 is used"),
         ("fastleader.maxNotificationInterval=100", "200 is used"),
     ] {
         let (kind, sentence) = warning_of(&format!("{THREE}{text}"), &[]);
@@ -222,7 +215,6 @@ fn a_server_alone_names_what_is_for_ensembles() {
         "leaderConnectDelayDuringRetryMs=7",
         "leaderServes=no",
         "commitLogCount=700",
-        "snapshotSizeFactor=0.5",
         "multiAddress.enabled=true",
     ] {
         let (key, _) = text.split_once('=').unwrap();

@@ -159,7 +159,7 @@ fn a_link_whose_messages_are_not_processed_is_not_read() {
     socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut request = Vec::new();
     let body = Bytes::from(vec![7; 100 << 10]);
-    FromLearner::Request { session: SessionId::new(1), cxid: 1, op: 5, body, ids: Vec::new() }
+    FromLearner::Request { session: SessionId::new(1), cxid: 1, op: 5, body, ids: [].into() }
         .encode(&mut request);
     let requests = request.repeat(REQUESTS);
     let mut left = &requests[..];

@@ -2,28 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use protocol::peer::{LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote};
+use protocol::peer::{LearnerKind, MemberRole, Membership, Notification, ServerState, Vote};
 use protocol::{Epoch, ServerId, Zxid};
 
 use super::super::{Election, ElectionSettings, Standing};
+use crate::harness::{Chance, member};
 use crate::quorum::Electorate;
-
-/// SplitMix64: enough to choose mishaps with.
-pub(super) struct Rng(u64);
-
-impl Rng {
-    pub(super) fn new(seed: u64) -> Rng {
-        Rng(seed)
-    }
-
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ mixed >> 31) % bound
-    }
-}
 
 pub(super) enum Event {
     /// A mishap.
@@ -57,7 +41,7 @@ pub(super) struct Node {
     zxid: Zxid,
     /// What it brought into the current election.
     pub(super) own_vote: Option<Vote>,
-    /// The epoch that it has established as a leader, in this term.
+    /// Whether its epoch as a leader has begun, in this term.
     established: bool,
     life: u32,
     term: u32,
@@ -74,7 +58,7 @@ impl Node {
 }
 
 pub(super) struct Ensemble {
-    pub(super) rng: Rng,
+    pub(super) chance: Chance,
     pub(super) now_ms: u64,
     pub(super) calm: bool,
     pub(super) electorate: Electorate,
@@ -89,13 +73,12 @@ pub(super) struct Ensemble {
 }
 
 impl Ensemble {
-    pub(super) fn new(mut rng: Rng) -> Ensemble {
-        let (voters, observers) = [(3, 0), (3, 2), (5, 0), (5, 1), (7, 0)][rng.below(5) as usize];
+    pub(super) fn new(mut chance: Chance) -> Ensemble {
+        let (voters, observers) = [(3, 0), (3, 2), (5, 0), (5, 1), (7, 0)][chance.below(5) as usize];
         let mut membership = Membership::default();
         for server in 1..=voters + observers {
             let role = if server <= voters { MemberRole::Participant } else { MemberRole::Observer };
-            let member = Member { addresses: Vec::new(), role, client: None, secure_client: None };
-            membership.members.insert(ServerId::new(server), member);
+            membership.members.insert(ServerId::new(server), member(role));
         }
         if voters == 7 {
             for (group, servers) in [(1, [1, 2, 3].as_slice()), (2, &[4, 5, 6]), (3, &[7])] {
@@ -107,10 +90,10 @@ impl Ensemble {
         }
         let mut nodes = BTreeMap::new();
         for (&server, member) in &membership.members {
-            let epoch = 1 + rng.below(3) as u32;
-            let zxid = Zxid::new(Epoch::new(epoch), rng.below(4) as u32);
+            let epoch = 1 + chance.below(3) as u32;
+            let zxid = Zxid::new(Epoch::new(epoch), chance.below(4) as u32);
             // One server can be missing in any of these ensembles.
-            let untrusted = server == ServerId::new(2) && rng.below(4) == 0;
+            let untrusted = server == ServerId::new(2) && chance.below(4) == 0;
             let role = member.role;
             let (election, own_vote, established) = (None, None, false);
             let node =
@@ -118,8 +101,8 @@ impl Ensemble {
             nodes.insert(server, node);
         }
         Ensemble {
-            interval_max_ms: [1_000, 60_000][rng.below(2) as usize],
-            rng,
+            interval_max_ms: [1_000, 60_000][chance.below(2) as usize],
+            chance,
             now_ms: 0,
             calm: false,
             electorate: Electorate::new(&membership, None).expect("a sound membership"),
@@ -137,7 +120,7 @@ impl Ensemble {
 
     pub(super) fn random_server(&mut self) -> ServerId {
         let ids = self.ids();
-        ids[self.rng.below(ids.len() as u64) as usize]
+        ids[self.chance.below(ids.len() as u64) as usize]
     }
 
     pub(super) fn node(&self, server: ServerId) -> &Node {
@@ -169,7 +152,7 @@ impl Ensemble {
 
     pub(super) fn schedule_check(&mut self, server: ServerId) {
         let term = self.node(server).term;
-        let in_ms = 300 + self.rng.below(1_200);
+        let in_ms = 300 + self.chance.below(1_200);
         self.schedule(in_ms, Event::Check(server, term));
     }
 
@@ -204,7 +187,7 @@ impl Ensemble {
             self.ends.remove(&(server, peer));
             self.cut(server, peer);
         }
-        let in_ms = 50 + self.rng.below(3_000);
+        let in_ms = 50 + self.chance.below(3_000);
         self.schedule(in_ms, Event::Boot(server));
     }
 
@@ -246,7 +229,7 @@ impl Ensemble {
     pub(super) fn cut(&mut self, a: ServerId, b: ServerId) {
         for (server, peer) in [(a, b), (b, a)] {
             if let Some(&connection) = self.ends.get(&(server, peer)) {
-                let in_ms = self.rng.below(400);
+                let in_ms = self.chance.below(400);
                 self.schedule(in_ms, Event::Noticed { server, peer, connection });
             }
         }
@@ -256,15 +239,20 @@ impl Ensemble {
         self.ends.get(&(server, peer)) == Some(&connection)
     }
 
+    /// `false` if the server knows of another connection by now, or of none.
     pub(super) fn drop_end(&mut self, server: ServerId, peer: ServerId, connection: u64) -> bool {
-        self.has_end(server, peer, connection) && self.ends.remove(&(server, peer)).is_some()
+        let has_it = self.has_end(server, peer, connection);
+        if has_it {
+            self.ends.remove(&(server, peer));
+        }
+        has_it
     }
 
     /// `false` if it is lost.
     pub(super) fn send(&mut self, from: ServerId, to: ServerId, notification: Notification) -> bool {
-        let lost = !self.calm && self.rng.below(100) < 12;
+        let lost = !self.calm && self.chance.below(100) < 12;
         let Some(&connection) = self.ends.get(&(from, to)).filter(|_| !lost) else { return false };
-        let delay_ms = 1 + self.rng.below(if self.calm { 20 } else { 300 });
+        let delay_ms = 1 + self.chance.below(if self.calm { 20 } else { 300 });
         let last_ms = self.last_arrival_ms.get(&(from, to)).copied().unwrap_or(0);
         let at_ms = (self.now_ms + delay_ms).max(last_ms);
         self.last_arrival_ms.insert((from, to), at_ms);
@@ -275,8 +263,8 @@ impl Ensemble {
     pub(super) fn dial_all(&mut self, server: ServerId) {
         let voters: Vec<ServerId> = self.electorate.voters().filter(|voter| *voter != server).collect();
         for voter in voters {
-            if !self.ends.contains_key(&(server, voter)) && (self.calm || self.rng.below(10) < 8) {
-                let in_ms = 1 + self.rng.below(50);
+            if !self.ends.contains_key(&(server, voter)) && (self.calm || self.chance.below(10) < 8) {
+                let in_ms = 1 + self.chance.below(50);
                 self.schedule(in_ms, Event::Dialled(server, voter));
             }
         }

@@ -2,21 +2,30 @@
 
 use protocol::peer::{MemberRole, Notification};
 use protocol::{Epoch, ServerId};
+use scenario::number;
 
-use super::show::{parse_number, parse_state, parse_vote};
-use super::world::{World, member};
+use super::show::{parse_state, parse_vote};
+use super::world::World;
+use crate::harness::member;
 
-pub(super) fn run(world: &mut World, line: &str) {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let (command, words) = words.split_first().unwrap_or_else(|| panic!("no command in {line:?}"));
-    let numbers = || words.iter().map(|word| parse_number(word)).collect::<Vec<i64>>();
-    match (*command, words) {
+impl scenario::World for World {
+    fn run(&mut self, command: &str, _: &mut dyn Iterator<Item = &str>) -> Vec<String> {
+        run(self, command);
+        self.take_seen()
+    }
+}
+
+fn run(world: &mut World, line: &str) {
+    let (command, words) = scenario::words(line);
+    let words = &words[..];
+    let numbers = || words.iter().map(|word| number(word)).collect::<Vec<i64>>();
+    match (command, words) {
         ("voters" | "observers" | "group" | "weight", _) => members(world, command, &numbers()),
         ("next", _) => next(world, &numbers()),
         ("commit", []) => world.commit_members(),
         ("intervals", [min, max]) => world.intervals_ms = (milliseconds(min), milliseconds(max)),
         ("data", [server, data]) => {
-            world.data.insert(parse_number(server), parse_data(data));
+            world.data.insert(number(server), parse_data(data));
         }
         ("boot", ["all"]) => {
             let all: Vec<i64> = world.membership.members.keys().map(|id| id.get()).collect();
@@ -27,8 +36,8 @@ pub(super) fn run(world: &mut World, line: &str) {
         ("look", _) => numbers().into_iter().for_each(|server| world.look(server)),
         ("kill", _) => numbers().into_iter().for_each(|server| world.kill(server)),
         ("connect", ["all"]) => world.connect_all(),
-        ("connect", [a, b]) => world.connect(parse_number(a), parse_number(b)),
-        ("cut", [a, b]) => world.cut(parse_number(a), parse_number(b)),
+        ("connect", [a, b]) => world.connect(number(a), number(b)),
+        ("cut", [a, b]) => world.cut(number(a), number(b)),
         ("deliver", []) => world.deliver(),
         ("deliver", links) => links.iter().for_each(|link| world.empty(parse_link(link), false)),
         ("lose", links) => links.iter().for_each(|link| world.empty(parse_link(link), true)),
@@ -37,17 +46,17 @@ pub(super) fn run(world: &mut World, line: &str) {
         ("advance", [ms]) => world.advance(milliseconds(ms), false),
         ("run", [ms]) => world.advance(milliseconds(ms), true),
         ("tell", [from, to, rest @ ..]) => {
-            world.hear(parse_number(from), parse_number(to), parse_notification(rest));
+            world.hear(number(from), number(to), parse_notification(rest));
         }
         ("settle", [server, state, vote, round]) => {
             let vote = parse_vote(vote).expect("who settles has a vote");
-            world.with(parse_number(server), |election, _, _| {
+            world.with(number(server), |election, _, _| {
                 election.settle(parse_state(state), vote, parse_round(round));
             });
         }
         ("epoch", [epoch, servers @ ..]) => {
-            let epoch = Epoch::new(parse_number(epoch) as u32);
-            for server in servers.iter().map(|server| parse_number(server)) {
+            let epoch = Epoch::new(number(epoch) as u32);
+            for server in servers.iter().map(|server| number(server)) {
                 world.with(server, |election, _, _| election.set_peer_epoch(epoch));
             }
         }
@@ -57,24 +66,16 @@ pub(super) fn run(world: &mut World, line: &str) {
 }
 
 fn members(world: &mut World, command: &str, numbers: &[i64]) {
-    let id = ServerId::new;
     let membership = &mut world.membership;
+    let with = |role| numbers.iter().map(move |&server| (ServerId::new(server), member(role)));
     match (command, numbers) {
-        ("voters", servers) => {
-            membership
-                .members
-                .extend(servers.iter().map(|&server| (id(server), member(MemberRole::Participant))));
-        }
-        ("observers", servers) => {
-            membership
-                .members
-                .extend(servers.iter().map(|&server| (id(server), member(MemberRole::Observer))));
-        }
+        ("voters", _) => membership.members.extend(with(MemberRole::Participant)),
+        ("observers", _) => membership.members.extend(with(MemberRole::Observer)),
         ("group", [group, servers @ ..]) => {
-            membership.groups.insert(*group, servers.iter().map(|&server| id(server)).collect());
+            membership.groups.insert(*group, servers.iter().copied().map(ServerId::new).collect());
         }
         ("weight", [server, weight]) => {
-            membership.weights.insert(id(*server), *weight as u64);
+            membership.weights.insert(ServerId::new(*server), *weight as u64);
         }
         _ => panic!("{command} {numbers:?} makes no sense"),
     }
@@ -102,16 +103,16 @@ fn parse_data(text: &str) -> (u32, Option<i64>) {
         return (0, None);
     }
     let (epoch, zxid) = text.split_once('/').unwrap_or_else(|| panic!("{text:?} is not epoch/zxid"));
-    (parse_number(epoch) as u32, Some(parse_number(zxid)))
+    (number(epoch) as u32, Some(number(zxid)))
 }
 
 fn parse_link(text: &str) -> (i64, i64) {
     let (from, to) = text.split_once('>').unwrap_or_else(|| panic!("{text:?} is not from>to"));
-    (parse_number(from), parse_number(to))
+    (number(from), number(to))
 }
 
 fn parse_round(text: &str) -> i64 {
-    parse_number(text.strip_prefix("round=").unwrap_or_else(|| panic!("{text:?} is not round=NUMBER")))
+    number(text.strip_prefix("round=").unwrap_or_else(|| panic!("{text:?} is not round=NUMBER")))
 }
 
 fn parse_notification(words: &[&str]) -> Notification {

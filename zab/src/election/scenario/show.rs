@@ -2,14 +2,15 @@
 
 use protocol::peer::{Notification, ServerState, Vote};
 use protocol::{ServerId, Zxid};
+use scenario::number;
 
 /// `epoch/zxid/leader`, the order in which votes are compared.
-pub(in crate::election) fn vote(vote: Option<Vote>) -> String {
+pub(super) fn vote(vote: Option<Vote>) -> String {
     let Some(vote) = vote else { return "no vote".to_owned() };
     format!("{}/{}/{}", vote.peer_epoch, vote.zxid, vote.leader)
 }
 
-pub(in crate::election) fn state(state: ServerState) -> &'static str {
+pub(super) fn state(state: ServerState) -> &'static str {
     match state {
         ServerState::Looking => "LOOKING",
         ServerState::Following => "FOLLOWING",
@@ -18,7 +19,7 @@ pub(in crate::election) fn state(state: ServerState) -> &'static str {
     }
 }
 
-pub(in crate::election) fn notification(notification: &Notification) -> String {
+pub(super) fn notification(notification: &Notification) -> String {
     let Notification { state: does, vote: says, round, membership } = notification;
     let form = if membership.is_some() { "" } else { " old" };
     format!("{} {} round={round}{form}", state(*does), vote(*says))
@@ -31,8 +32,8 @@ pub(super) fn parse_vote(text: &str) -> Option<Vote> {
     }
     let parts: Vec<&str> = text.split('/').collect();
     let [peer_epoch, zxid, leader] = parts[..] else { panic!("{text:?} is not epoch/zxid/leader") };
-    let (peer_epoch, leader) = (parse_number(peer_epoch), ServerId::new(parse_number(leader)));
-    Some(Vote { leader, zxid: Zxid::from_wire(parse_number(zxid)), peer_epoch })
+    let (peer_epoch, leader) = (number(peer_epoch), ServerId::new(number(leader)));
+    Some(Vote { leader, zxid: Zxid::from_wire(number(zxid)), peer_epoch })
 }
 
 pub(super) fn parse_state(text: &str) -> ServerState {
@@ -43,13 +44,4 @@ pub(super) fn parse_state(text: &str) -> ServerState {
         "OBSERVING" => ServerState::Observing,
         other => panic!("{other:?} is no state"),
     }
-}
-
-/// Decimal, or hexadecimal after `0x`.
-pub(super) fn parse_number(text: &str) -> i64 {
-    let number = match text.strip_prefix("0x") {
-        Some(digits) => i64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    number.unwrap_or_else(|_| panic!("{text:?} is not a number"))
 }

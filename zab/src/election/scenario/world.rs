@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use protocol::peer::{LearnerKind, Member, MemberRole, Membership, Notification, ServerState};
+use protocol::peer::{LearnerKind, MemberRole, Membership, Notification, ServerState};
 use protocol::{Epoch, ServerId, Zxid};
 
 use super::show;
@@ -45,10 +45,6 @@ impl Default for World {
             prefix: String::new(),
         }
     }
-}
-
-pub(super) fn member(role: MemberRole) -> Member {
-    Member { addresses: Vec::new(), role, client: None, secure_client: None }
 }
 
 impl World {

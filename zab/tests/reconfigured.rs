@@ -1,0 +1,114 @@
+//! A member of an ensemble that was reconfigured behind its back must not go on with the members of its start.
+
+use bytes::Bytes;
+use protocol::peer::{
+    FromLeader, LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote,
+};
+use protocol::{Epoch, ServerId, Zxid};
+use zab::{Action, Epochs, LinkId, Peer, PeerSettings, Role};
+
+fn membership(version: i64) -> Membership {
+    let member = |id: i64| Member::parse(&format!("127.0.0.1:{}:{}:participant", 2_000 + id, 3_000 + id));
+    let members = (1..=3).map(|id| (ServerId::new(id), member(id).expect("a member"))).collect();
+    let membership = Membership { version, members, ..Membership::default() };
+    assert!(membership.members.values().all(|member| member.role == MemberRole::Participant));
+    membership
+}
+
+/// Server 1, which has found that 3 leads, and has accepted its epoch.
+struct Follower {
+    peer: Peer,
+    link: LinkId,
+    out: Vec<Action>,
+}
+
+impl Follower {
+    fn new() -> Follower {
+        let settings = PeerSettings {
+            me: ServerId::new(1),
+            kind: LearnerKind::Follower,
+            tick_ms: 100,
+            init_limit: 10,
+            sync_limit: 5,
+            finalize_wait_ms: 200,
+            notification_interval_min_ms: 200,
+            notification_interval_max_ms: 60_000,
+            join_pause_ms: 50,
+            history_entries_max: 10,
+            history_bytes_max: 1_000,
+        };
+        let mut out = Vec::new();
+        let peer = Peer::member(settings, membership(7), Epochs::default(), Zxid::ZERO);
+        let mut peer = peer.expect("three voters can be counted");
+        peer.start(0, &mut out);
+        let vote = Some(Vote { leader: ServerId::new(3), zxid: Zxid::ZERO, peer_epoch: 1 });
+        for (from, state) in [(2, ServerState::Following), (3, ServerState::Leading)] {
+            let notification = Notification { state, vote, round: 1, membership: None };
+            peer.on_notification(0, ServerId::new(from), notification, &mut out);
+        }
+        let link = out.iter().find_map(|action| match action {
+            Action::ConnectLeader { link, .. } => Some(*link),
+            _ => None,
+        });
+        let link = link.expect("a leader was found");
+        peer.on_leader_connected(0, link, &mut out);
+        let mut follower = Follower { peer, link, out };
+        follower.hear(FromLeader::LeaderInfo { epoch: Epoch::new(1) });
+        follower.hear(FromLeader::Diff { zxid: Zxid::ZERO });
+        follower
+    }
+
+    fn hear(&mut self, message: FromLeader) {
+        self.out.clear();
+        self.peer.on_leader_message(0, self.link, message, &mut self.out);
+    }
+
+    fn new_leader(&mut self, version: i64) {
+        let membership = Some(membership(version).to_string());
+        self.hear(FromLeader::NewLeader { epoch: Epoch::new(1), membership });
+    }
+
+    /// Why it has given the leader up, if it has.
+    fn gave_up(&self) -> Option<&'static str> {
+        self.out.iter().find_map(|action| match action {
+            Action::Became(Role::Looking { why }) => Some(*why),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_leader_with_later_members_is_not_followed() {
+    let mut follower = Follower::new();
+    follower.new_leader(8);
+    assert!(follower.gave_up().unwrap().contains("reconfigured"));
+}
+
+#[test]
+fn a_leader_with_the_same_or_unreadable_members_is_followed() {
+    for text in [membership(7).to_string(), membership(0).to_string(), "no members".to_owned()] {
+        let mut follower = Follower::new();
+        follower.hear(FromLeader::NewLeader { epoch: Epoch::new(1), membership: Some(text) });
+        assert_eq!(follower.gave_up(), None);
+        follower.hear(FromLeader::UpToDate);
+        assert!(follower.peer.learns_from(follower.link));
+    }
+}
+
+#[test]
+fn a_reconfiguration_ends_following() {
+    let (zxid, leader) = (Zxid::new(Epoch::new(1), 1), ServerId::new(3));
+    let envelope = Bytes::from_static(b"members");
+    for message in [
+        FromLeader::CommitAndActivate { zxid, leader },
+        FromLeader::InformAndActivate { zxid, leader, envelope: envelope.clone() },
+    ] {
+        let mut follower = Follower::new();
+        follower.new_leader(7);
+        follower.hear(FromLeader::UpToDate);
+        assert_eq!(follower.gave_up(), None);
+        follower.hear(FromLeader::Proposal { zxid, envelope: envelope.clone() });
+        follower.hear(message);
+        assert!(follower.gave_up().unwrap().contains("reconfigured"));
+    }
+}
