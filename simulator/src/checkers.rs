@@ -7,9 +7,11 @@ pub mod expiry;
 pub mod linearizable;
 pub mod origin;
 pub mod read_your_writes;
+pub mod real_time;
 pub mod recovery;
 pub mod sequence;
 pub mod session_order;
+pub mod transactions;
 pub mod watches;
 
 use std::fmt;

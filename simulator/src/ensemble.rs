@@ -13,8 +13,8 @@
 //! shell does with sockets and threads.
 
 pub mod bugs;
-pub mod chances;
-pub mod checkers;
+mod chances;
+mod checkers;
 mod client;
 mod clock;
 mod host;
@@ -25,6 +25,5 @@ mod network;
 mod oracle;
 mod scene;
 mod schedule;
-pub mod seeds;
 pub mod tally;
 pub mod world;

@@ -1,17 +1,18 @@
-//! The workshop's proof: a whole server on a lying disk under virtual time, and decoders against arbitrary bytes.
+//! The workshop's proof: a whole server on a lying disk under virtual time, whole ensembles of them on a lying network,
+//! and decoders against arbitrary bytes.
 
 pub mod bugs;
-pub mod checkers;
-pub mod client;
-pub mod disk;
+mod checkers;
+mod client;
+mod disk;
 pub mod ensemble;
 pub mod fuzz;
-pub mod model;
-pub mod oracle;
-pub mod random;
+mod model;
+mod oracle;
+mod random;
 pub mod seeds;
-pub mod server;
+mod server;
 pub mod tally;
 pub mod trace;
-pub mod workload;
+mod workload;
 pub mod world;

@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 
 use protocol::client::connect::ConnectRequest;
-use protocol::client::multi::MultiOp;
-use protocol::client::request::{CreateFlags, CreateRequest, Request};
+use protocol::client::request::Request;
 use protocol::txn::{Transaction, TxnBody};
-use protocol::{OpCode, SessionId, Zxid, path as znode_path};
+use protocol::{OpCode, SessionId, Zxid};
 use replica::{Fact, Now};
 use tree::Tree;
 
 use crate::checkers::durability::Durability;
 use crate::checkers::expiry::Expiry;
-use crate::checkers::origin::{Origin, check_body};
+use crate::checkers::origin::Origin;
 use crate::checkers::sequence::Sequence;
-use crate::checkers::{Verdict, Violation, digest, ensure, ephemerals, recovery};
-use crate::model::judge::{expected_body, expected_reaping};
-use crate::model::{Model, Who};
-use crate::tally::Tally;
+use crate::checkers::{Verdict, Violation, digest, ensure, ephemerals, real_time, recovery, transactions};
+use crate::model::Model;
+use crate::tally::{ServerFigures, Tally};
 
 /// The model and its checkers.
 pub struct Oracle {
@@ -30,7 +28,7 @@ pub struct Oracle {
     /// When clients were heard.
     pub expiry: Expiry,
     /// What happened.
-    pub tally: Tally,
+    pub tally: Tally<ServerFigures>,
     sequence: Sequence,
     session_timeouts_ms: (i32, i32),
     /// Wrong passwords that the server has not refused yet.
@@ -54,24 +52,15 @@ impl Oracle {
 
     /// The server has prepared a transaction and is about to log it.
     pub fn on_transaction(&mut self, zxid: Zxid, envelope: &[u8], now: Now) -> Verdict {
-        let fail = |detail: String| Violation::new("transactions", detail);
-        let txn =
-            Transaction::read(envelope).map_err(|error| fail(format!("{zxid} cannot be read: {error}")))?;
+        let txn = transactions::read(zxid, envelope)?;
         let expected_zxid = self.model.last().next();
         ensure(Some(zxid) == expected_zxid && txn.header.zxid == zxid, "transactions", || {
             format!("{zxid} (in the header {}) follows {}", txn.header.zxid, self.model.last())
         })?;
-        self.tally.transactions += 1;
+        self.tally.figures.transactions += 1;
         let op = self.judge(&txn, now)?;
-        self.model.apply(&txn, op).map_err(|complaint| fail(format!("{zxid} does not fit: {complaint}")))?;
-        digest::check_transaction(zxid, txn.digest, &self.model)?;
-        if let TxnBody::CloseSession { paths } = &txn.body {
-            self.tally.note_if(
-                paths.as_ref().is_some_and(|paths| !paths.is_empty()),
-                "ephemeral removed with its session",
-            );
-            ephemerals::check_model(&self.model, zxid)?;
-        }
+        let took_ephemerals = transactions::apply(&mut self.model, &txn, op)?;
+        self.tally.note_if(took_ephemerals, "ephemeral removed with its session");
         Ok(())
     }
 
@@ -79,77 +68,29 @@ impl Oracle {
     fn judge(&mut self, txn: &Transaction<'_>, now: Now) -> Result<i32, Violation> {
         let (session, cxid, zxid) = (txn.header.session, txn.header.cxid, txn.header.zxid);
         if let TxnBody::CreateSession { timeout_ms } = txn.body {
-            ensure(!self.model.knew_session(session), "sessions", || {
-                format!("session id {session} was used before")
-            })?;
-            let (least, most) = self.session_timeouts_ms;
-            ensure((least..=most).contains(&timeout_ms), "sessions", || {
-                format!("session {session} has the timeout {timeout_ms} ms")
-            })?;
+            transactions::check_opening(&self.model, session, timeout_ms, self.session_timeouts_ms)?;
             return Ok(OpCode::CreateSession.to_wire());
         }
         if session == SessionId::NONE {
-            self.judge_reaping(txn)?;
+            let reaped = transactions::check_reaping(&self.model, txn)?;
+            self.tally.note_if(reaped, "container or TTL node reaped");
             return Ok(OpCode::DeleteContainer.to_wire());
         }
         if cxid == 0 {
             self.expiry.on_closing(session, false, now.monotonic_ms)?;
-            let expected = expected_body(&self.model, session, Who::Anyone, &Request::CloseSession);
-            check_body(zxid, &txn.body, &expected)?;
+            transactions::check_expiry(&self.model, txn)?;
             return Ok(OpCode::CloseSession.to_wire());
         }
         let sent = self.origin.claim(session, cxid, zxid)?;
-        let request = OpCode::from_wire(sent.op).and_then(|op| Request::read(op, &sent.body).ok());
-        let request = request.ok_or_else(|| Violation::new("origin", format!("{zxid} answers no write")))?;
-        check_body(zxid, &txn.body, &expected_body(&self.model, session, sent.who, &request))?;
+        real_time::check_write(&sent, zxid)?;
+        let request = transactions::check_write(&self.model, txn, &sent)?;
         if request == Request::CloseSession {
             self.expiry.on_closing(session, true, now.monotonic_ms)?;
         }
-        self.check_sequence(&request, &txn.body, zxid)?;
+        let sequential = self.sequence.on_transaction(&self.model, &request, &txn.body, zxid)?;
+        self.tally.note_times("sequential node created", sequential);
         self.count(&txn.body);
         Ok(sent.op)
-    }
-
-    fn judge_reaping(&mut self, txn: &Transaction<'_>) -> Verdict {
-        // A refusal does not say what it refuses.
-        let TxnBody::Delete { path, .. } = &txn.body else { return Ok(()) };
-        self.tally.note("container or TTL node reaped");
-        let kind = self.model.node_at(path, self.model.last()).map(|node| node.kind());
-        ensure(
-            matches!(kind, Some(protocol::txn::NodeKind::Container | protocol::txn::NodeKind::Ttl(_))),
-            "reaping",
-            || format!("{path} is {kind:?} and is reaped at {}", txn.header.zxid),
-        )?;
-        check_body(txn.header.zxid, &txn.body, &expected_reaping(&self.model, path))
-    }
-
-    fn check_sequence(&mut self, request: &Request<'_>, body: &TxnBody<'_>, zxid: Zxid) -> Verdict {
-        match (request, body) {
-            (Request::Create(create), TxnBody::Create(done)) => self.check_name(create, &done.path, zxid),
-            (Request::Multi(ops), TxnBody::Multi(subs)) => {
-                if subs.iter().any(|sub| matches!(sub, TxnBody::Error { .. })) {
-                    return Ok(());
-                }
-                for (op, sub) in ops.iter().zip(subs) {
-                    if let (MultiOp::Create(create), TxnBody::Create(done)) = (op, sub) {
-                        self.check_name(create, &done.path, zxid)?;
-                    }
-                }
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_name(&mut self, create: &CreateRequest<'_>, path: &str, zxid: Zxid) -> Verdict {
-        if !CreateFlags::from_wire(create.flags).is_some_and(CreateFlags::is_sequential) {
-            return Ok(());
-        }
-        self.tally.note("sequential node created");
-        let parent = znode_path::parent(path).unwrap_or("/");
-        // A parent created by the same multi has that multi's zxid.
-        let parent_czxid = self.model.node_at(parent, zxid).map_or(zxid, |node| node.stat.czxid);
-        self.sequence.on_created(path, parent_czxid, zxid)
     }
 
     fn count(&mut self, body: &TxnBody<'_>) {

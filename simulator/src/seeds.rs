@@ -6,18 +6,36 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::bugs::Bug;
-use crate::checkers::Violation;
-use crate::tally::Tally;
+use crate::checkers::{Verdict, Violation};
+use crate::tally::{Figures, Tally};
 use crate::trace::Trace;
-use crate::world::World;
 
 /// Violations that are kept with their seeds; the others are only counted.
 const VIOLATIONS_SHOWN: usize = 20;
 
+/// One run of a simulator: everything in it follows from its seed.
+pub trait Simulation {
+    /// Bugs that its shell can be given.
+    type Bug: Copy + Sync;
+    /// What is measured.
+    type Figures: Figures + Send;
+
+    /// Draws everything about a run from its seed.
+    fn new(seed: u64, bug: Option<Self::Bug>, trace: Trace) -> Self;
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// The first promise that was not kept.
+    fn run(&mut self) -> Verdict;
+
+    /// What happened.
+    fn tally(&self) -> Tally<Self::Figures>;
+}
+
 /// What to run.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Plan<B> {
     /// The first seed.
     pub first: u64,
     /// How many.
@@ -25,7 +43,7 @@ pub struct Plan {
     /// How many at once.
     pub jobs: usize,
     /// A bug of the shell.
-    pub bug: Option<Bug>,
+    pub bug: Option<B>,
     /// Run each seed twice and compare the traces.
     pub check_determinism: bool,
     /// Stop at the first violation.
@@ -34,11 +52,11 @@ pub struct Plan {
 
 /// What came of it.
 #[derive(Default)]
-pub struct Report {
+pub struct Report<F> {
     /// Seeds run.
     pub seeds: u64,
     /// What happened in them.
-    pub tally: Tally,
+    pub tally: Tally<F>,
     /// Seeds that failed, with the reason, by seed.
     pub failures: Vec<(u64, Violation)>,
     /// How many failed in all.
@@ -48,9 +66,13 @@ pub struct Report {
 }
 
 /// Runs one seed; a panic of the product counts as a violation.
-pub fn run_seed(seed: u64, bug: Option<Bug>, trace: &Trace) -> (Result<(), Violation>, Tally) {
-    let mut world = World::new(seed, bug, trace.clone());
-    let result = catch_unwind(AssertUnwindSafe(|| world.run().map(drop)));
+pub fn run_seed<S: Simulation>(
+    seed: u64,
+    bug: Option<S::Bug>,
+    trace: &Trace,
+) -> (Verdict, Tally<S::Figures>) {
+    let mut world = S::new(seed, bug, trace.clone());
+    let result = catch_unwind(AssertUnwindSafe(|| world.run()));
     let result = result.unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -63,11 +85,11 @@ pub fn run_seed(seed: u64, bug: Option<Bug>, trace: &Trace) -> (Result<(), Viola
 }
 
 /// Runs the plan.
-pub fn run(plan: &Plan) -> Report {
+pub fn run<S: Simulation>(plan: &Plan<S::Bug>) -> Report<S::Figures> {
     let start = Instant::now();
     let next = AtomicU64::new(plan.first);
     let end = plan.first.saturating_add(plan.seeds);
-    let report = Mutex::new(Report::default());
+    let report = Mutex::new(Report::<S::Figures>::default());
     std::thread::scope(|scope| {
         for _ in 0..plan.jobs.max(1) {
             scope.spawn(|| {
@@ -76,7 +98,7 @@ pub fn run(plan: &Plan) -> Report {
                     if seed >= end {
                         return;
                     }
-                    let (result, tally) = run_planned(seed, plan);
+                    let (result, tally) = run_planned::<S>(seed, plan);
                     let mut report = report.lock();
                     report.seeds += 1;
                     report.tally.add(&tally);
@@ -99,13 +121,13 @@ pub fn run(plan: &Plan) -> Report {
     report
 }
 
-fn run_planned(seed: u64, plan: &Plan) -> (Result<(), Violation>, Tally) {
+fn run_planned<S: Simulation>(seed: u64, plan: &Plan<S::Bug>) -> (Verdict, Tally<S::Figures>) {
     if !plan.check_determinism {
-        return run_seed(seed, plan.bug, &Trace::off());
+        return run_seed::<S>(seed, plan.bug, &Trace::off());
     }
     let (first, second) = (Trace::hashed(), Trace::hashed());
-    let (result, tally) = run_seed(seed, plan.bug, &first);
-    let _ = run_seed(seed, plan.bug, &second);
+    let (result, tally) = run_seed::<S>(seed, plan.bug, &first);
+    let _ = run_seed::<S>(seed, plan.bug, &second);
     let same = first.fingerprint() == second.fingerprint();
     let different = || {
         let (a, b) = (first.fingerprint(), second.fingerprint());

@@ -26,7 +26,7 @@ use connection::Connection;
 use office::Office;
 use snapshot_job::SnapshotJob;
 pub(crate) use snapshot_job::head as snapshot_head;
-pub(crate) use start::first_snapshot;
+pub(crate) use start::{DATA_DIR, first_snapshot, log_options, tree_rules};
 pub use start::{StartError, StartOptions};
 
 /// I/O threads; a connection belongs to one of them for life.
@@ -45,6 +45,14 @@ pub struct Link {
     pub server_closed: bool,
     /// The server has accepted it.
     pub accepted: bool,
+}
+
+impl Link {
+    /// The client sends something, with its length in front of it.
+    pub fn send_frame(&mut self, frame: &[u8]) {
+        self.to_server.extend((frame.len() as u32).to_be_bytes());
+        self.to_server.extend(frame);
+    }
 }
 
 /// Why a step of the server did not end well.
@@ -87,6 +95,18 @@ pub enum Phase {
 struct Place {
     generation: u32,
     connection: Option<Connection>,
+}
+
+/// How often a core looks at the clock: ten times per tick, but not more than fifty times a second.
+pub(crate) fn tick_interval_ms(tick_ms: u64) -> u64 {
+    (tick_ms / 10).clamp(20, 200)
+}
+
+/// Removes what recovery does not need any more, as the housekeeping does. Says whether anything went.
+pub(crate) fn purge(retention: &mut Retention, folders: &DataFolders) -> bool {
+    let keep = storage::retention::SNAPSHOTS_KEPT_MIN;
+    let purged = retention.purge(folders, keep, storage::RECORD_BYTES_MAX);
+    purged.is_ok_and(|purged| !purged.snapshots.is_empty() || !purged.logs.is_empty())
 }
 
 /// A running server.
@@ -144,9 +164,7 @@ impl Server {
 
     /// Removes what recovery does not need any more. Says whether anything went.
     pub fn purge(&mut self) -> bool {
-        let keep = storage::retention::SNAPSHOTS_KEPT_MIN;
-        let purged = self.retention.purge(&self.folders, keep, storage::RECORD_BYTES_MAX);
-        purged.is_ok_and(|purged| !purged.snapshots.is_empty() || !purged.logs.is_empty())
+        purge(&mut self.retention, &self.folders)
     }
 
     /// The connection at a place, unless it is another one by now.

@@ -2,7 +2,9 @@
 
 use clap::ValueEnum;
 use simulator::ensemble::bugs::Bug;
-use simulator::ensemble::seeds::{Plan, Report, run};
+use simulator::ensemble::tally::EnsembleFigures;
+use simulator::ensemble::world::World;
+use simulator::seeds::{Plan, Report, run};
 
 /// Within so many seeds a planted bug must be found. They take ten.
 const SEEDS_TO_FIND_A_BUG: u64 = 200;
@@ -11,8 +13,8 @@ const SEEDS_TO_FIND_A_BUG: u64 = 200;
 /// explorer in `zab` finds it in every run of the tests.
 const FOUND_BY_THE_EXPLORER: Bug = Bug::EpochBeforeHistory;
 
-fn simulate(seeds: u64, bug: Option<Bug>, check_determinism: bool) -> Report {
-    run(&Plan { first: 1, seeds, jobs: 2, bug, check_determinism, stop_at_first: bug.is_some() })
+fn simulate(seeds: u64, bug: Option<Bug>, check_determinism: bool) -> Report<EnsembleFigures> {
+    run::<World>(&Plan { first: 1, seeds, jobs: 2, bug, check_determinism, stop_at_first: bug.is_some() })
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use clap::ValueEnum;
 use simulator::bugs::Bug;
 use simulator::seeds::{Plan, Report, run};
+use simulator::tally::ServerFigures;
+use simulator::world::World;
 
 /// Within so many seeds every planted bug must be found. Most take ten, the slowest some hundreds.
 const SEEDS_TO_FIND_A_BUG: u64 = 3_000;
 
-fn simulate(seeds: u64, bug: Option<Bug>, check_determinism: bool) -> Report {
-    run(&Plan { first: 1, seeds, jobs: 2, bug, check_determinism, stop_at_first: bug.is_some() })
+fn simulate(seeds: u64, bug: Option<Bug>, check_determinism: bool) -> Report<ServerFigures> {
+    run::<World>(&Plan { first: 1, seeds, jobs: 2, bug, check_determinism, stop_at_first: bug.is_some() })
 }
 
 #[test]
@@ -39,7 +41,7 @@ const SEEDS_OF_FIXED_BUGS: &[(u64, &str)] = &[
 #[test]
 fn seeds_of_fixed_bugs_stay_clean() {
     for &(seed, symptom) in SEEDS_OF_FIXED_BUGS {
-        let report = run(&Plan {
+        let report = run::<World>(&Plan {
             first: seed,
             seeds: 1,
             jobs: 1,

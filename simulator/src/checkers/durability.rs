@@ -19,6 +19,11 @@ impl Durability {
         self.shown = self.shown.max(zxid);
     }
 
+    /// The last zxid that any client was shown.
+    pub fn shown(&self) -> Zxid {
+        self.shown
+    }
+
     /// The log said that everything up to here is durable.
     pub fn on_synced(&mut self, zxid: Zxid) {
         self.synced = self.synced.max(zxid);

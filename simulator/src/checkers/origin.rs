@@ -20,6 +20,8 @@ pub struct Sent {
     pub body: Vec<u8>,
     /// On whose behalf.
     pub who: Who,
+    /// What any client had seen by then.
+    pub seen: Zxid,
 }
 
 /// All writes that were sent.
@@ -65,7 +67,8 @@ mod tests {
     fn a_write_is_done_once() {
         let mut origin = Origin::default();
         let session = SessionId::new(1);
-        origin.on_sent(session, 7, Sent { op: 1, body: Vec::new(), who: Who::Anyone });
+        let sent = Sent { op: 1, body: Vec::new(), who: Who::Anyone, seen: Zxid::ZERO };
+        origin.on_sent(session, 7, sent);
         assert!(origin.claim(session, 7, Zxid::from_wire(3)).is_ok());
         assert!(origin.claim(session, 7, Zxid::from_wire(4)).is_err());
         assert!(origin.claim(session, 8, Zxid::from_wire(4)).is_err());

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::random::Random;
+
 /// Something that will go wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault {
@@ -40,6 +42,11 @@ impl FaultKind {
         FaultKind::Read,
         FaultKind::Full,
     ];
+
+    /// Those that a run may have: each of them, or not.
+    pub fn draw_some(random: &mut Random) -> Vec<FaultKind> {
+        FaultKind::ALL.iter().copied().filter(|_| random.chance(1, 2)).collect()
+    }
 
     fn concerns(self, action: &str, needs_space: bool) -> bool {
         match self {

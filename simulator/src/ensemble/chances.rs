@@ -3,14 +3,13 @@
 use protocol::ServerId;
 use protocol::peer::{LearnerKind, Member, MemberRole, Membership, PeerAddress};
 use replica::ReplicaSettings;
-use storage::txn_log::{Durability, TxnLogOptions};
-use tree::Rules;
 use zab::PeerSettings;
 
 use super::bugs::Bug;
 use super::scene::Options;
 use crate::disk::FaultKind;
 use crate::random::Random;
+use crate::server::{log_options, tree_rules};
 
 /// How large a run is, and what can go wrong in it.
 #[derive(Clone, Debug)]
@@ -25,7 +24,7 @@ pub struct Chances {
     pub stormy_ms: u64,
     /// The mean pause between two disasters, milliseconds.
     pub pause_ms: u64,
-    /// Weights: see [`super::nemesis`].
+    /// The weights of the disasters, in the order of [`super::nemesis`].
     pub disasters: [u64; 11],
     /// Faults of disks.
     pub faults: Vec<FaultKind>,
@@ -52,7 +51,7 @@ impl Chances {
             stormy_ms: random.between(60_000, 120_000),
             pause_ms: *random.pick(&[500, 2_000, 5_000, 15_000]),
             disasters,
-            faults: FaultKind::ALL.iter().copied().filter(|_| random.chance(1, 2)).collect(),
+            faults: FaultKind::draw_some(random),
             drift_ppm: *random.pick(&[0, 1_000, 50_000]),
         }
     }
@@ -77,7 +76,7 @@ impl Chances {
                 container_never_used_max_ms: *random.pick(&[0, 1_000]),
                 containers_per_minute: 10_000,
                 seed: 1,
-                rules: Rules { ttl_nodes: true, ..Rules::default() },
+                rules: tree_rules(),
             },
             peer: PeerSettings {
                 me: ServerId::new(1),
@@ -93,12 +92,7 @@ impl Chances {
                 history_bytes_max: 1 << 20,
             },
             membership: self.membership(),
-            log: TxnLogOptions {
-                preallocate_bytes: *random.pick(&[0, 4096, 16_384]),
-                size_limit_bytes: *random.pick(&[0, 0, 3000]),
-                record_bytes_max: storage::RECORD_BYTES_MAX,
-                durability: Durability::PowerLoss,
-            },
+            log: log_options(random),
             snapshot_chunk_nodes: random.between(1, 20) as usize,
             snapshot_chunk_us_max: tick_ms * init_limit * 1000 / chunk_share,
             sync_us_max: *random.pick(&[200, 5_000, 50_000]),

@@ -4,5 +4,4 @@ pub mod acknowledged;
 pub mod one_leader;
 pub mod prefixes;
 pub mod progress;
-pub mod real_time;
 pub mod sessions;

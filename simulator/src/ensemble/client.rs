@@ -2,21 +2,15 @@
 
 mod replies;
 
-use std::collections::VecDeque;
-
-use protocol::client::connect::{ConnectRequest, RequestHeader};
-use protocol::client::request::{AuthPacket, Request};
-use protocol::{OpCode, SessionId, Xid, Zxid};
+use protocol::client::connect::ConnectRequest;
+use protocol::client::request::Request;
+use protocol::{OpCode, Zxid};
 
 use super::network::{Arrival, ConnectionId, DIALER, Packet, Place, Port};
 use super::scene::Scene;
 use super::schedule::Event;
-use crate::checkers::origin::Sent;
-use crate::checkers::read_your_writes::ReadYourWrites;
-use crate::checkers::session_order::SessionOrder;
-use crate::checkers::watches::Watches;
-use crate::checkers::{Verdict, Violation};
-use crate::model::{BOB_SECRET, Who};
+use crate::checkers::Verdict;
+use crate::client::session::ClientSession;
 use crate::random::Random;
 use crate::workload::Workload;
 
@@ -25,14 +19,6 @@ const OUTSTANDING_MAX: usize = 10;
 
 /// The node that everybody writes to in the end.
 const LAST_PATH: &str = "/last";
-
-struct Outstanding {
-    xid: Xid,
-    op: i32,
-    body: Vec<u8>,
-    /// What anybody had seen when it was asked.
-    seen: Zxid,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
@@ -64,57 +50,32 @@ enum Calm {
 pub struct Client {
     name: usize,
     random: Random,
-    who: Who,
+    session: ClientSession,
     hosts: usize,
     turn: u64,
     stage: Stage,
-    session: SessionId,
-    password: Vec<u8>,
-    timeout_ms: i32,
-    timeouts_ms: (i32, i32),
-    /// The last zxid in a reply; what the client says it has seen.
-    seen: i64,
-    next_xid: i32,
     sent_us: u64,
     heard_us: u64,
     silent_until_us: u64,
-    outstanding: VecDeque<Outstanding>,
-    order: SessionOrder,
-    writes: ReadYourWrites,
-    watches: Watches,
-    known: Vec<String>,
-    closing: bool,
-    reattached: bool,
     calm: Calm,
 }
 
 impl Client {
     /// A client that will connect soon.
     pub fn new(name: usize, mut random: Random, hosts: usize, timeouts_ms: (i32, i32)) -> Client {
-        let who = if random.chance(1, 3) { Who::Bob } else { Who::Anyone };
+        let mut session = ClientSession::new(name, &mut random, timeouts_ms);
+        // So long it waits for an answer to its first handshake.
+        session.timeout_ms = timeouts_ms.0;
         Client {
             name,
             random,
-            who,
+            session,
             hosts,
             turn: 0,
             stage: Stage::Apart,
-            session: SessionId::NONE,
-            password: vec![0; 16],
-            timeout_ms: timeouts_ms.0,
-            timeouts_ms,
-            seen: 0,
-            next_xid: 1,
             sent_us: 0,
             heard_us: 0,
             silent_until_us: 0,
-            outstanding: VecDeque::new(),
-            order: SessionOrder::default(),
-            writes: ReadYourWrites::default(),
-            watches: Watches::new(who),
-            known: Vec::new(),
-            closing: false,
-            reattached: false,
             calm: Calm::NotYet,
         }
     }
@@ -133,13 +94,13 @@ impl Client {
 
     /// In words, for a run that does not come to an end.
     pub fn describe(&self) -> String {
-        let waits_for = self.outstanding.front().map(|oldest| (oldest.xid, oldest.op));
         format!(
-            "client {} is {:?}, session {}, has seen {}, waits for {waits_for:?}, {:?}",
+            "client {} is {:?}, session {}, has seen {}, waits for {:?}, {:?}",
             self.name,
             self.stage,
-            self.session,
-            Zxid::from_wire(self.seen),
+            self.session.id,
+            Zxid::from_wire(self.session.seen),
+            self.session.waits_for(),
             self.calm
         )
     }
@@ -167,7 +128,7 @@ impl Client {
             Stage::Dialing => {}
             Stage::Connecting { .. } | Stage::Open { .. } => {
                 // Two thirds of the timeout without a word: somebody else may answer.
-                let patience_us = self.timeout_ms.max(100) as u64 * 1000 * 2 / 3;
+                let patience_us = self.session.timeout_ms.max(100) as u64 * 1000 * 2 / 3;
                 if now_us > self.heard_us + patience_us && now_us >= self.silent_until_us {
                     scene.oracle.tally.note("client gave up a silent server");
                     self.leave(scene);
@@ -200,20 +161,20 @@ impl Client {
         if self.stage != Stage::Dialing {
             return scene.network.close(&mut scene.schedule, connection, DIALER);
         }
-        let (least, most) = self.timeouts_ms;
-        // Beyond the limits on both sides, so that the server has to negotiate.
-        let timeout_ms = self.random.between(least as u64 / 2, most as u64 + 100) as i32;
+        let timeout_ms = self.session.draw_timeout_ms(&mut self.random);
         let request = ConnectRequest {
-            last_zxid_seen: self.seen,
+            last_zxid_seen: self.session.seen,
             timeout_ms,
-            session: self.session,
-            password: &self.password,
+            session: self.session.id,
+            password: &self.session.password,
             read_only: self.random.chance(3, 4).then_some(false),
         };
         let mut frame = Vec::new();
         request.write(&mut frame);
         scene.network.send(&mut scene.schedule, connection, DIALER, Packet::Frame(frame));
-        scene.note(|| format!("client {} connects with session {}, {connection}", self.name, self.session));
+        let session = self.session.id;
+        scene.oracle.sessions.on_taken_up(session);
+        scene.note(|| format!("client {} connects with session {session}, {connection}", self.name));
         self.sent_us = scene.schedule.now_us();
         self.heard_us = self.sent_us;
         self.stage = Stage::Connecting { connection };
@@ -231,7 +192,7 @@ impl Client {
             Arrival::Packet(Packet::Frame(frame)) => {
                 self.heard_us = scene.schedule.now_us();
                 let result = self.on_frame(scene, connection, &frame);
-                result.map_err(|violation| self.sign(violation))
+                result.map_err(|violation| self.session.sign(violation))
             }
             Arrival::Packet(_) => Ok(()),
             Arrival::Closed => {
@@ -239,12 +200,6 @@ impl Client {
                 Ok(())
             }
         }
-    }
-
-    /// Says whose view it was.
-    fn sign(&self, violation: Violation) -> Violation {
-        let Violation { promise, detail } = violation;
-        Violation { promise, detail: format!("client {}, session {}: {detail}", self.name, self.session) }
     }
 
     /// Closes the connection.
@@ -256,34 +211,19 @@ impl Client {
     }
 
     fn on_connection_lost(&mut self) {
-        self.outstanding.clear();
-        self.watches.on_connection_lost();
-        if self.closing {
-            self.forget_session();
-        }
+        self.session.on_connection_lost();
         if matches!(self.calm, Calm::Asked { .. }) {
             self.calm = Calm::Wanted;
         }
         self.stage = Stage::Apart;
     }
 
-    /// The session is over; the next connection opens a new one. What the client has seen, it has seen.
-    fn forget_session(&mut self) {
-        self.session = SessionId::NONE;
-        self.password = vec![0; 16];
-        self.watches = Watches::new(self.who);
-        self.writes = ReadYourWrites::default();
-        self.closing = false;
-        self.reattached = false;
-        self.next_xid = 1;
-    }
-
     fn act(&mut self, scene: &mut Scene, connection: ConnectionId, workload: &Workload) {
         let now_us = scene.schedule.now_us();
-        if now_us < self.silent_until_us || self.closing {
+        if now_us < self.silent_until_us || self.session.closing {
             return;
         }
-        if (now_us - self.sent_us) / 1000 * 3 >= self.timeout_ms as u64 {
+        if (now_us - self.sent_us) / 1000 * 3 >= self.session.timeout_ms as u64 {
             self.send(scene, connection, OpCode::Ping, &Request::Ping);
         }
         if self.calm != Calm::NotYet {
@@ -293,7 +233,7 @@ impl Client {
             0 => {}
             1 => {
                 for _ in 0..self.random.between(1, workload.pipeline_max) {
-                    if self.outstanding.len() < OUTSTANDING_MAX {
+                    if self.session.outstanding.len() < OUTSTANDING_MAX {
                         self.send_something(scene, connection, workload);
                     }
                 }
@@ -305,24 +245,24 @@ impl Client {
                 self.on_connection_lost();
             }
             4 => {
-                let length_ms = self.random.between(0, self.timeout_ms as u64 * 2);
+                let length_ms = self.random.between(0, self.session.timeout_ms as u64 * 2);
                 self.silent_until_us = now_us + length_ms * 1000;
             }
             6 => self.authenticate(scene, connection),
             _ => {
                 self.send(scene, connection, OpCode::CloseSession, &Request::CloseSession);
-                self.closing = true;
+                self.session.closing = true;
             }
         }
     }
 
     /// When all is calm: everything that was asked is answered, then one write.
     fn finish(&mut self, scene: &mut Scene, connection: ConnectionId) {
-        if self.calm != Calm::Wanted || !self.outstanding.is_empty() {
+        if self.calm != Calm::Wanted || !self.session.outstanding.is_empty() {
             return;
         }
-        let exists = scene.oracle.model.node_at(LAST_PATH, Zxid::from_wire(self.seen)).is_some();
-        self.calm = Calm::Asked { xid: self.next_xid };
+        let exists = scene.oracle.model.node_at(LAST_PATH, Zxid::from_wire(self.session.seen)).is_some();
+        self.calm = Calm::Asked { xid: self.session.next_xid };
         let data = Some(&b"calm"[..]);
         if exists {
             let request = Request::SetData { path: LAST_PATH.into(), data, version: -1 };
@@ -341,49 +281,27 @@ impl Client {
 
     /// Sends an auth packet, if it has anything to prove.
     fn authenticate(&mut self, scene: &mut Scene, connection: ConnectionId) {
-        if self.who == Who::Anyone {
-            return;
+        if let Some(frame) = self.session.authenticate() {
+            scene.network.send(&mut scene.schedule, connection, DIALER, Packet::Frame(frame));
+            self.sent_us = scene.schedule.now_us();
         }
-        let mut frame = Vec::new();
-        RequestHeader { xid: Xid::AUTH, op: OpCode::Auth.to_wire() }.write(&mut frame);
-        AuthPacket { scheme: Some("digest".into()), auth: Some(BOB_SECRET) }.write(&mut frame);
-        scene.network.send(&mut scene.schedule, connection, DIALER, Packet::Frame(frame));
-        let (xid, op) = (Xid::AUTH, OpCode::Auth.to_wire());
-        self.outstanding.push_back(Outstanding { xid, op, body: Vec::new(), seen: Zxid::ZERO });
-        self.sent_us = scene.schedule.now_us();
     }
 
     fn send_something(&mut self, scene: &mut Scene, connection: ConnectionId, workload: &Workload) {
         let mut random = self.random.fork();
-        let mut draft = workload.draw(&mut random, &self.known);
+        let mut draft = workload.draw(&mut random, &self.session.known);
         let op = draft.op;
         let request = draft.request();
         self.send(scene, connection, op, &request);
     }
 
     fn send(&mut self, scene: &mut Scene, connection: ConnectionId, op: OpCode, request: &Request<'_>) {
-        let xid = match op {
-            OpCode::Ping => Xid::PING,
-            OpCode::SetWatches2 => Xid::SET_WATCHES,
-            _ => {
-                let xid = Xid::new(self.next_xid);
-                self.next_xid += 1;
-                xid
-            }
-        };
-        let mut frame = Vec::new();
-        RequestHeader { xid, op: op.to_wire() }.write(&mut frame);
-        let body_at = frame.len();
-        request.write(&mut frame);
-        let body = frame[body_at..].to_vec();
+        let (frame, xid, sent) = self.session.ask(op, request, scene.oracle.seen());
         scene.network.send(&mut scene.schedule, connection, DIALER, Packet::Frame(frame));
-        if op.is_write() {
-            let sent = Sent { op: op.to_wire(), body: body.clone(), who: self.who };
-            scene.oracle.on_sent(self.session, xid.get(), sent);
+        if let Some(sent) = sent {
+            scene.oracle.origin.on_sent(self.session.id, xid.get(), sent);
         }
-        let seen = scene.oracle.times.seen();
         scene.note(|| format!("client {} asks {xid}: {op:?}", self.name));
-        self.outstanding.push_back(Outstanding { xid, op: op.to_wire(), body, seen });
         self.sent_us = scene.schedule.now_us();
     }
 }

@@ -3,9 +3,7 @@
 use replica::Now;
 
 use crate::random::Random;
-
-/// The wall clock when a run begins, milliseconds since 1970.
-const WALL_START_MS: i64 = 1_790_000_000_000;
+use crate::world::WALL_START_MS;
 
 /// Both clocks of one machine.
 #[derive(Clone, Copy, Debug)]

@@ -33,22 +33,12 @@ pub struct Host {
     pub life: u64,
     paused_until_us: u64,
     held_back: Vec<HeldBack>,
-    hash_seed: u64,
 }
 
 impl Host {
     /// A machine that was never used.
-    pub fn new(number: usize, disk: LyingDisk, clock: Clock, hash_seed: u64) -> Host {
-        Host {
-            number,
-            disk,
-            clock,
-            member: None,
-            life: 0,
-            paused_until_us: 0,
-            held_back: Vec::new(),
-            hash_seed,
-        }
+    pub fn new(number: usize, disk: LyingDisk, clock: Clock) -> Host {
+        Host { number, disk, clock, member: None, life: 0, paused_until_us: 0, held_back: Vec::new() }
     }
 
     /// The server's number in the ensemble.
@@ -217,7 +207,7 @@ impl Host {
         scene.network.machine_is_idle(self.number);
         let life = Life { host: self.number, life: self.life };
         let faults_before = self.disk.faults_struck();
-        match Member::start(scene, life, &self.disk, self.clock, self.hash_seed) {
+        match Member::start(scene, life, &self.disk, self.clock) {
             Ok(member) => {
                 self.member = Some(member);
                 let result = self.member.as_mut().map_or(Ok(()), |member| member.begin(scene));

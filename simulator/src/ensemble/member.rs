@@ -38,7 +38,7 @@ use super::network::{Arrival, ConnectionId, Packet, Port};
 use super::scene::Scene;
 use super::schedule::{Event, Life};
 use crate::checkers::Violation;
-use crate::server::Trouble;
+use crate::server::{Trouble, purge, tick_interval_ms};
 
 /// Where one end of a connection is.
 type EndOf = (ConnectionId, usize);
@@ -123,7 +123,6 @@ pub struct Member {
     clients: ClientPort,
     file_snapshot: Option<FileSnapshot>,
     transfer: Option<Transfer>,
-    hash_seed: u64,
 }
 
 impl Member {
@@ -208,7 +207,7 @@ impl Member {
         let due = self.replica.deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now.monotonic_ms);
         if due || now.monotonic_ms >= self.next_tick_ms {
             self.step(scene, Input::Tick)?;
-            self.next_tick_ms = now.monotonic_ms + tick_interval_ms(scene);
+            self.next_tick_ms = now.monotonic_ms + tick_interval_ms(scene.options.replica.tick_ms);
         }
         self.end_batch(scene)
     }
@@ -267,11 +266,8 @@ impl Member {
 
     /// Logs what is new; then the disk has its time.
     fn end_batch(&mut self, scene: &mut Scene) -> Result<(), Trouble> {
-        while let Some((zxid, envelope)) = self.replica.next_unlogged() {
-            let envelope = Bytes::copy_from_slice(envelope);
-            self.append(scene, zxid, envelope)?;
-        }
-        if self.log.last_appended() == self.log.last_synced() {
+        self.append_new(scene)?;
+        if !self.more_to_log() {
             return self.let_out(scene);
         }
         if scene.options.bug == Some(Bug::SyncedBeforeSync) {
@@ -282,6 +278,15 @@ impl Member {
         self.syncing = true;
         let takes_us = scene.random.below(scene.options.sync_us_max) + 1;
         scene.schedule.after(takes_us, Event::Synced(self.life));
+        Ok(())
+    }
+
+    /// Logs what the replica has ordered since.
+    fn append_new(&mut self, scene: &mut Scene) -> Result<(), Trouble> {
+        while let Some((zxid, envelope)) = self.replica.next_unlogged() {
+            let envelope = Bytes::copy_from_slice(envelope);
+            self.append(scene, zxid, envelope)?;
+        }
         Ok(())
     }
 
@@ -313,8 +318,7 @@ impl Member {
             let up_to = self.log.last_synced();
             self.tell_synced(scene, up_to)?;
         }
-        let more = self.more_to_log();
-        if more {
+        if self.more_to_log() {
             return self.end_batch(scene);
         }
         let delay_us = self.until_deadline_us(scene);
@@ -329,10 +333,7 @@ impl Member {
     fn tell_synced(&mut self, scene: &mut Scene, up_to: Zxid) -> Result<(), Trouble> {
         self.step(scene, Input::Synced { up_to })?;
         // What this step has ordered is logged with the next batch, at once.
-        while let Some((zxid, envelope)) = self.replica.next_unlogged() {
-            let envelope = Bytes::copy_from_slice(envelope);
-            self.append(scene, zxid, envelope)?;
-        }
+        self.append_new(scene)?;
         self.observe(scene)?;
         self.deliver(scene)?;
         self.take_facts(scene)
@@ -375,6 +376,10 @@ impl Member {
                     let detail = format!("server {} complains of another: {why}", self.me);
                     return Err(Violation::new("peers", detail).into());
                 }
+                Fact::BadHandshake { connection } => {
+                    let detail = format!("server {} did not understand {connection:?}", self.me);
+                    return Err(Violation::new("handshake", detail).into());
+                }
                 Fact::RoleChanged(role) => scene.oracle.tally.note_role(role),
                 Fact::ClientAhead { .. } => {
                     scene.oracle.tally.note("client sent on to a server that is not behind")
@@ -390,9 +395,7 @@ impl Member {
         let _ = self.mark.note_durable(self.log.last_synced());
         self.watch_over_trees(scene);
         if scene.random.chance(1, 10) {
-            let keep = storage::retention::SNAPSHOTS_KEPT_MIN;
-            let purged = self.retention.purge(&self.folders, keep, storage::RECORD_BYTES_MAX);
-            let any = purged.is_ok_and(|purged| !purged.snapshots.is_empty() || !purged.logs.is_empty());
+            let any = purge(&mut self.retention, &self.folders);
             scene.oracle.tally.note_if(any, "old files purged");
         }
         scene.schedule.after(1_000_000, Event::KeepHouse(self.life));
@@ -455,11 +458,6 @@ impl Mail {
             });
         }
     }
-}
-
-/// Ten looks at the clock per tick, but not more than fifty a second.
-fn tick_interval_ms(scene: &Scene) -> u64 {
-    (scene.options.replica.tick_ms / 10).clamp(20, 200)
 }
 
 fn must_stop(error: impl std::fmt::Display) -> Trouble {

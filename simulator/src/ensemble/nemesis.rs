@@ -1,13 +1,12 @@
 //! What goes wrong: crashes, pauses, cut and slow and broken connections, failing disks.
 
+use super::chances::Chances;
 use super::host::Host;
 use super::network::Place;
 use super::scene::Scene;
 use super::schedule::Event;
 use crate::disk::{Fault, FaultKind, Stop};
 use crate::random::Random;
-
-use super::chances::Chances;
 
 /// How long a cut, a slow link or a pause lasts at most, in ticks.
 const TICKS_MAX: u64 = 60;

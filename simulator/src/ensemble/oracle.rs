@@ -1,24 +1,21 @@
 //! Everything that knows better: the one history, the model that it leads to, and the checkers.
 
 use bytes::Bytes;
-use protocol::client::multi::MultiOp;
-use protocol::client::request::{CreateFlags, CreateRequest, Request};
-use protocol::txn::{NodeKind, Transaction, TxnBody};
-use protocol::{Epoch, ErrorCode, OpCode, ServerId, SessionId, Zxid, path as znode_path};
+use protocol::client::request::Request;
+use protocol::txn::{Transaction, TxnBody};
+use protocol::{Epoch, ErrorCode, OpCode, ServerId, SessionId, Zxid};
 use tree::Tree;
 
 use super::checkers::acknowledged;
 use super::checkers::one_leader::OneLeader;
 use super::checkers::prefixes::Ledger;
-use super::checkers::real_time::RealTime;
 use super::checkers::sessions::Sessions;
 use super::log_view::LogView;
 use super::tally::Tally;
-use crate::checkers::origin::{Origin, Sent, check_body};
+use crate::checkers::origin::Origin;
 use crate::checkers::sequence::Sequence;
-use crate::checkers::{Verdict, Violation, digest, ensure, ephemerals, recovery};
-use crate::model::judge::{expected_body, expected_reaping};
-use crate::model::{Model, Who};
+use crate::checkers::{Verdict, Violation, digest, ensure, ephemerals, real_time, recovery, transactions};
+use crate::model::Model;
 
 /// What one server holds, as far as the checkers are concerned.
 #[derive(Default)]
@@ -35,9 +32,9 @@ pub struct Server {
 pub struct Oracle {
     /// The state after the committed transactions.
     pub model: Model,
-    /// Who asked what when.
-    pub times: RealTime,
-    /// Whose sessions end.
+    /// What clients have sent.
+    pub origin: Origin,
+    /// Which sessions end, and which move.
     pub sessions: Sessions,
     /// What happened.
     pub tally: Tally,
@@ -45,7 +42,8 @@ pub struct Oracle {
     pub servers: Vec<Server>,
     leaders: OneLeader,
     ledger: Ledger,
-    origin: Origin,
+    /// The last transaction that any client has seen.
+    seen: Zxid,
     sequence: Sequence,
     voters: usize,
     session_timeouts_ms: (i32, i32),
@@ -56,13 +54,13 @@ impl Oracle {
     pub fn new(servers: usize, voters: usize, session_timeouts_ms: (i32, i32)) -> Oracle {
         Oracle {
             model: Model::new(),
-            times: RealTime::default(),
+            origin: Origin::default(),
             sessions: Sessions::default(),
             tally: Tally::default(),
             servers: (0..servers).map(|_| Server::default()).collect(),
             leaders: OneLeader::default(),
             ledger: Ledger::default(),
-            origin: Origin::default(),
+            seen: Zxid::ZERO,
             sequence: Sequence::default(),
             voters,
             session_timeouts_ms,
@@ -74,10 +72,14 @@ impl Oracle {
         &self.ledger
     }
 
-    /// A client sends a write.
-    pub fn on_sent(&mut self, session: SessionId, xid: i32, sent: Sent) {
-        self.origin.on_sent(session, xid, sent);
-        self.times.on_asked(session, xid);
+    /// The last transaction that any client has seen.
+    pub fn seen(&self) -> Zxid {
+        self.seen
+    }
+
+    /// A client that has seen so much was told that its session is over, or is ending.
+    pub fn check_told_over(&self, session: SessionId, seen: i64) -> Verdict {
+        self.sessions.check_told_over(&self.model, session, Zxid::from_wire(seen))
     }
 
     /// A client has got a frame with this zxid in its header.
@@ -89,13 +91,13 @@ impl Oracle {
         ensure(zxid <= self.ledger.last(), "acknowledged writes survive", || {
             format!("a client was shown {zxid}, and the committed history ends at {}", self.ledger.last())
         })?;
-        self.times.on_seen(zxid);
+        self.seen = self.seen.max(zxid);
         Ok(())
     }
 
     /// A server announces itself as the leader of an epoch, or leads it.
     pub fn on_leading(&mut self, epoch: Epoch, server: ServerId) -> Verdict {
-        self.leaders.on_leading(epoch, server).map(drop)
+        self.leaders.on_leading(epoch, server)
     }
 
     /// How many epochs had leaders.
@@ -184,20 +186,11 @@ impl Oracle {
     }
 
     fn on_transaction(&mut self, zxid: Zxid, envelope: &[u8]) -> Verdict {
-        let fail = |detail: String| Violation::new("transactions", detail);
-        let txn =
-            Transaction::read(envelope).map_err(|error| fail(format!("{zxid} cannot be read: {error}")))?;
-        self.tally.transactions += 1;
+        let txn = transactions::read(zxid, envelope)?;
+        self.tally.figures.transactions += 1;
         let op = self.judge(&txn)?;
-        self.model.apply(&txn, op).map_err(|complaint| fail(format!("{zxid} does not fit: {complaint}")))?;
-        digest::check_transaction(zxid, txn.digest, &self.model)?;
-        if let TxnBody::CloseSession { paths } = &txn.body {
-            self.tally.note_if(
-                paths.as_ref().is_some_and(|paths| !paths.is_empty()),
-                "ephemeral removed with its session",
-            );
-            ephemerals::check_model(&self.model, zxid)?;
-        }
+        let took_ephemerals = transactions::apply(&mut self.model, &txn, op)?;
+        self.tally.note_if(took_ephemerals, "ephemeral removed with its session");
         Ok(())
     }
 
@@ -206,73 +199,35 @@ impl Oracle {
         let (session, cxid, zxid) = (txn.header.session, txn.header.cxid, txn.header.zxid);
         if let TxnBody::CreateSession { timeout_ms } = txn.body {
             self.tally.note("session opened");
-            self.sessions.on_opened(&self.model, session, timeout_ms, self.session_timeouts_ms)?;
+            transactions::check_opening(&self.model, session, timeout_ms, self.session_timeouts_ms)?;
             return Ok(OpCode::CreateSession.to_wire());
         }
         if session == SessionId::NONE {
-            return self.judge_reaping(txn);
+            let reaped = transactions::check_reaping(&self.model, txn)?;
+            self.tally.note_if(reaped, "container or TTL node reaped");
+            return Ok(OpCode::DeleteContainer.to_wire());
         }
         if cxid == 0 {
             self.tally.note("session expired");
-            let expected = expected_body(&self.model, session, Who::Anyone, &Request::CloseSession);
-            check_body(zxid, &txn.body, &expected)?;
+            transactions::check_expiry(&self.model, txn)?;
             return Ok(OpCode::CloseSession.to_wire());
         }
         let sent = self.origin.claim(session, cxid, zxid)?;
-        self.times.on_ordered(session, cxid, zxid)?;
-        if is_about_session(&txn.body) {
+        real_time::check_write(&sent, zxid)?;
+        if let Some(code) = refusal(&txn.body)
+            && matches!(code, ErrorCode::SessionMoved | ErrorCode::SessionExpired)
+        {
+            // The model knows nothing of who serves whom.
+            self.sessions.check_refused(&self.model, session, code)?;
             self.tally.note("write of a session that moved or ended refused");
             return Ok(sent.op);
         }
-        let request = OpCode::from_wire(sent.op).and_then(|op| Request::read(op, &sent.body).ok());
-        let request = request.ok_or_else(|| Violation::new("origin", format!("{zxid} answers no write")))?;
-        check_body(zxid, &txn.body, &expected_body(&self.model, session, sent.who, &request))?;
+        let request = transactions::check_write(&self.model, txn, &sent)?;
         self.tally.note_if(request == Request::CloseSession, "session closed by its client");
         self.tally.note_if(matches!(txn.body, TxnBody::Error { .. }), "write refused");
-        self.check_sequence(&request, &txn.body, zxid)?;
+        let sequential = self.sequence.on_transaction(&self.model, &request, &txn.body, zxid)?;
+        self.tally.note_times("sequential node created", sequential);
         Ok(sent.op)
-    }
-
-    fn judge_reaping(&mut self, txn: &Transaction<'_>) -> Result<i32, Violation> {
-        let op = OpCode::DeleteContainer.to_wire();
-        // A refusal does not say what it refuses.
-        let TxnBody::Delete { path, .. } = &txn.body else { return Ok(op) };
-        self.tally.note("container or TTL node reaped");
-        let kind = self.model.node_at(path, self.model.last()).map(|node| node.kind());
-        ensure(matches!(kind, Some(NodeKind::Container | NodeKind::Ttl(_))), "reaping", || {
-            format!("{path} is {kind:?} and is reaped at {}", txn.header.zxid)
-        })?;
-        check_body(txn.header.zxid, &txn.body, &expected_reaping(&self.model, path))?;
-        Ok(op)
-    }
-
-    fn check_sequence(&mut self, request: &Request<'_>, body: &TxnBody<'_>, zxid: Zxid) -> Verdict {
-        match (request, body) {
-            (Request::Create(create), TxnBody::Create(done)) => self.check_name(create, &done.path, zxid),
-            (Request::Multi(ops), TxnBody::Multi(subs)) => {
-                if subs.iter().any(|sub| matches!(sub, TxnBody::Error { .. })) {
-                    return Ok(());
-                }
-                for (op, sub) in ops.iter().zip(subs) {
-                    if let (MultiOp::Create(create), TxnBody::Create(done)) = (op, sub) {
-                        self.check_name(create, &done.path, zxid)?;
-                    }
-                }
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_name(&mut self, create: &CreateRequest<'_>, path: &str, zxid: Zxid) -> Verdict {
-        if !CreateFlags::from_wire(create.flags).is_some_and(CreateFlags::is_sequential) {
-            return Ok(());
-        }
-        self.tally.note("sequential node created");
-        let parent = znode_path::parent(path).unwrap_or("/");
-        // A parent created by the same multi has that multi's zxid.
-        let parent_czxid = self.model.node_at(parent, zxid).map_or(zxid, |node| node.stat.czxid);
-        self.sequence.on_created(path, parent_czxid, zxid)
     }
 
     /// Compares everything in a tree with the model.
@@ -283,18 +238,15 @@ impl Oracle {
     }
 }
 
-/// Whether a write was refused because its session is over or served elsewhere, which the model does not know.
-fn is_about_session(body: &TxnBody<'_>) -> bool {
-    let code = match body {
-        TxnBody::Error { code } => *code,
-        TxnBody::Multi(subs) => {
-            let codes = subs.iter().filter_map(|sub| match sub {
-                TxnBody::Error { code } if *code != 0 => Some(*code),
-                _ => None,
-            });
-            codes.into_iter().next().unwrap_or(0)
-        }
-        _ => 0,
+/// Why a write was refused, if it was.
+fn refusal(body: &TxnBody<'_>) -> Option<ErrorCode> {
+    let refused = |body: &TxnBody<'_>| match body {
+        TxnBody::Error { code } if *code != 0 => Some(*code),
+        _ => None,
     };
-    matches!(ErrorCode::from_wire(code), Some(ErrorCode::SessionMoved | ErrorCode::SessionExpired))
+    let code = match body {
+        TxnBody::Multi(subs) => subs.iter().find_map(refused),
+        body => refused(body),
+    };
+    code.and_then(ErrorCode::from_wire)
 }

@@ -1,65 +1,18 @@
-//! What happened in the runs: faults by kind, and the things that must happen now and then if the runs are to prove
-//! anything.
+//! What happened to the ensembles.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use protocol::peer::LearnerKind;
 use zab::Role;
 
-/// Things that must be seen at least once in a thousand seeds.
-pub const SOMETIMES: &[&str] = &[
-    "leader established",
-    "follower in sync",
-    "observer in sync",
-    "server looks for a leader again",
-    "DIFF sent",
-    "TRUNC sent",
-    "SNAP sent",
-    "snapshot taken over",
-    "snapshot got stuck on its way",
-    "uncommitted end of a log cut",
-    "tree read anew after a cut",
-    "snapshot written",
-    "snapshot failed",
-    "old files purged",
-    "log replayed at a start",
-    "crash by kill",
-    "crash by power loss",
-    "crash inside a disk operation",
-    "disk error stops a server",
-    "start repeated after a disk error",
-    "session opened",
-    "session expired",
-    "session closed by its client",
-    "session taken up again",
-    "session taken elsewhere while its connection was open",
-    "expired session told so",
-    "write of a session that moved or ended refused",
-    "client gave up a silent server",
-    "client sent on to a server that is not behind",
-    "ephemeral removed with its session",
-    "container or TTL node reaped",
-    "sequential node created",
-    "write refused",
-    "sync answered",
-    "watch fired",
-    "watch fired after reattach",
-    "missed event told by setWatches",
-];
+use crate::tally::Figures;
 
-/// Things that are counted, and too rare to be demanded.
-pub const RARELY: &[&str] = &[
-    "snapshot came too late",
-    "request refused because the session ends",
-    "client told that its session has moved",
-];
+/// What happened to ensembles.
+pub type Tally = crate::tally::Tally<EnsembleFigures>;
 
-/// Counts by name.
+/// The figures of an ensemble.
 #[derive(Clone, Default)]
-pub struct Tally {
-    counts: BTreeMap<&'static str, u64>,
-    faults: BTreeMap<&'static str, u64>,
+pub struct EnsembleFigures {
     /// Virtual time that passed, milliseconds.
     pub simulated_ms: u64,
     /// Events of the world.
@@ -78,20 +31,16 @@ pub struct Tally {
     pub recovery_max_ms: u64,
 }
 
+impl EnsembleFigures {
+    /// A run has come to its end; so long did it take to recover.
+    pub fn note_recovery(&mut self, took_ms: u64) {
+        self.finished += 1;
+        self.recovery_sum_ms += took_ms;
+        self.recovery_max_ms = self.recovery_max_ms.max(took_ms);
+    }
+}
+
 impl Tally {
-    /// Something of [`SOMETIMES`] or [`RARELY`] happened.
-    pub fn note(&mut self, what: &'static str) {
-        debug_assert!(SOMETIMES.contains(&what) || RARELY.contains(&what), "{what} is in no list");
-        *self.counts.entry(what).or_default() += 1;
-    }
-
-    /// Likewise, if it happened.
-    pub fn note_if(&mut self, happened: bool, what: &'static str) {
-        if happened {
-            self.note(what);
-        }
-    }
-
     /// A server's role has changed.
     pub fn note_role(&mut self, role: Role) {
         match role {
@@ -102,37 +51,57 @@ impl Tally {
             Role::Preparing | Role::Joining { .. } => {}
         }
     }
+}
 
-    /// A fault was injected.
-    pub fn fault(&mut self, what: &'static str, times: u64) {
-        *self.faults.entry(what).or_default() += times;
-    }
+impl Figures for EnsembleFigures {
+    const SOMETIMES: &[&str] = &[
+        "leader established",
+        "follower in sync",
+        "observer in sync",
+        "server looks for a leader again",
+        "DIFF sent",
+        "TRUNC sent",
+        "SNAP sent",
+        "snapshot taken over",
+        "snapshot got stuck on its way",
+        "uncommitted end of a log cut",
+        "tree read anew after a cut",
+        "snapshot written",
+        "snapshot failed",
+        "old files purged",
+        "log replayed at a start",
+        "crash by kill",
+        "crash by power loss",
+        "crash inside a disk operation",
+        "disk error stops a server",
+        "start repeated after a disk error",
+        "session opened",
+        "session expired",
+        "session closed by its client",
+        "session taken up again",
+        "session taken elsewhere while its connection was open",
+        "expired session told so",
+        "write of a session that moved or ended refused",
+        "client gave up a silent server",
+        "client sent on to a server that is not behind",
+        "ephemeral removed with its session",
+        "container or TTL node reaped",
+        "sequential node created",
+        "write refused",
+        "sync answered",
+        "watch fired",
+        "watch fired after reattach",
+        "missed event told by setWatches",
+    ];
 
-    /// A run has come to its end; so long did it take to recover.
-    pub fn note_recovery(&mut self, took_ms: u64) {
-        self.finished += 1;
-        self.recovery_sum_ms += took_ms;
-        self.recovery_max_ms = self.recovery_max_ms.max(took_ms);
-    }
+    const RARELY: &[&str] = &[
+        "snapshot came too late",
+        "request refused because the session ends",
+        "client told that its session has moved",
+        "log could not be cut",
+    ];
 
-    /// How often something happened.
-    pub fn count(&self, what: &str) -> u64 {
-        self.counts.get(what).copied().unwrap_or(0)
-    }
-
-    /// What never happened.
-    pub fn missing(&self) -> Vec<&'static str> {
-        SOMETIMES.iter().copied().filter(|what| self.count(what) == 0).collect()
-    }
-
-    /// Adds the counts of another run.
-    pub fn add(&mut self, other: &Tally) {
-        for (&what, &times) in &other.counts {
-            *self.counts.entry(what).or_default() += times;
-        }
-        for (&what, &times) in &other.faults {
-            self.fault(what, times);
-        }
+    fn add(&mut self, other: &EnsembleFigures) {
         self.simulated_ms += other.simulated_ms;
         self.events += other.events;
         self.transactions += other.transactions;
@@ -144,9 +113,8 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for EnsembleFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total: u64 = self.faults.values().sum();
         writeln!(f, "simulated time        {:.2} h", self.simulated_ms as f64 / 3_600_000.0)?;
         writeln!(f, "events                {}", self.events)?;
         writeln!(f, "committed             {}", self.transactions)?;
@@ -157,15 +125,6 @@ impl fmt::Display for Tally {
             "recovery              {} ms on average, {} ms at most",
             self.recovery_sum_ms / self.finished.max(1),
             self.recovery_max_ms
-        )?;
-        writeln!(f, "faults injected       {total}")?;
-        for (what, times) in &self.faults {
-            writeln!(f, "  {times:>10}  {what}")?;
-        }
-        writeln!(f, "happened              times")?;
-        for what in SOMETIMES.iter().chain(RARELY) {
-            writeln!(f, "  {:>10}  {what}", self.count(what))?;
-        }
-        Ok(())
+        )
     }
 }

@@ -1,7 +1,5 @@
 //! One run: it is stormy for a while, then everything is mended, and everybody must come to agree.
 
-use protocol::Zxid;
-
 use super::bugs::Bug;
 use super::chances::Chances;
 use super::checkers::progress;
@@ -13,10 +11,11 @@ use super::network::{ACCEPTOR, DIALER, Dialed, Network, Place};
 use super::oracle::Oracle;
 use super::scene::Scene;
 use super::schedule::{Event, Schedule};
-use super::tally::Tally;
+use super::tally::{EnsembleFigures, Tally};
 use crate::checkers::{Verdict, Violation, ensure};
 use crate::disk::LyingDisk;
 use crate::random::Random;
+use crate::seeds::Simulation;
 use crate::trace::Trace;
 use crate::workload::Workload;
 
@@ -32,12 +31,13 @@ pub struct World {
     hosts: Vec<Host>,
     clients: Vec<Client>,
     calm_since_us: Option<u64>,
-    disk_faults_counted: bool,
 }
 
-impl World {
-    /// Draws everything about a run from its seed.
-    pub fn new(seed: u64, bug: Option<Bug>, trace: Trace) -> World {
+impl Simulation for World {
+    type Bug = Bug;
+    type Figures = EnsembleFigures;
+
+    fn new(seed: u64, bug: Option<Bug>, trace: Trace) -> World {
         let mut random = Random::new(seed);
         let chances = Chances::new(&mut random);
         let options = chances.options(&mut random, bug);
@@ -48,7 +48,9 @@ impl World {
         let hosts = (0..servers).map(|number| {
             let disk = LyingDisk::new(random.fork(), Trace::off());
             let clock = Clock::new(&mut random, chances.drift_ppm);
-            Host::new(number, disk, clock, random.draw())
+            // Nobody needs this number any more; without it every seed would mean another run.
+            random.draw();
+            Host::new(number, disk, clock)
         });
         let hosts: Vec<Host> = hosts.collect();
         let clients =
@@ -58,39 +60,10 @@ impl World {
         let schedule = Schedule::default();
         let scene = Scene { schedule, network, oracle, random, trace, options, ambush: false };
         scene.note(|| format!("{chances:?}"));
-        World {
-            scene,
-            chances,
-            workload,
-            nemesis,
-            hosts,
-            clients,
-            calm_since_us: None,
-            disk_faults_counted: false,
-        }
+        World { scene, chances, workload, nemesis, hosts, clients, calm_since_us: None }
     }
 
-    /// What happened.
-    pub fn tally(&mut self) -> Tally {
-        let epochs = self.scene.oracle.epochs() as u64;
-        let tally = &mut self.scene.oracle.tally;
-        if !std::mem::replace(&mut self.disk_faults_counted, true) {
-            for host in &self.hosts {
-                for (what, times) in host.disk.stats().faults {
-                    tally.fault(what, times);
-                }
-            }
-        }
-        tally.simulated_ms = self.scene.schedule.now_us() / 1000;
-        tally.epochs = epochs;
-        tally.clone()
-    }
-
-    /// Runs to the end.
-    ///
-    /// # Errors
-    /// The first promise that was not kept.
-    pub fn run(&mut self) -> Verdict {
+    fn run(&mut self) -> Verdict {
         for host in 0..self.hosts.len() {
             let delay_us = self.scene.random.below(3_000_000);
             self.scene.schedule.after(delay_us, Event::Start { host });
@@ -103,17 +76,31 @@ impl World {
         while self.scene.schedule.now_us() < stormy_us {
             self.next_event()?;
         }
-        self.calm_down()?;
+        self.calm_down();
         self.wait_for_progress()?;
         self.wait_for_agreement()?;
         self.compare_all()
     }
 
+    fn tally(&self) -> Tally {
+        let mut tally = self.scene.oracle.tally.clone();
+        for host in &self.hosts {
+            for (what, times) in host.disk.stats().faults {
+                tally.fault(what, times);
+            }
+        }
+        tally.figures.simulated_ms = self.scene.schedule.now_us() / 1000;
+        tally.figures.epochs = self.scene.oracle.epochs() as u64;
+        tally
+    }
+}
+
+impl World {
     fn next_event(&mut self) -> Verdict {
         let Some(event) = self.scene.schedule.next() else {
             return Err(Violation::new("progress", "nothing will ever happen again"));
         };
-        self.scene.oracle.tally.events += 1;
+        self.scene.oracle.tally.figures.events += 1;
         self.on_event(event)
     }
 
@@ -193,7 +180,7 @@ impl World {
     }
 
     /// Everything is mended, and whoever is down starts.
-    fn calm_down(&mut self) -> Verdict {
+    fn calm_down(&mut self) {
         let scene = &mut self.scene;
         scene.note(|| "all is mended".to_owned());
         self.calm_since_us = Some(scene.schedule.now_us());
@@ -209,7 +196,6 @@ impl World {
         for client in &mut self.clients {
             client.calm_down(scene);
         }
-        Ok(())
     }
 
     fn calm_ms(&self) -> u64 {
@@ -239,19 +225,18 @@ impl World {
             world.hosts.iter().all(serving) && world.clients.iter().all(Client::is_done)
         })?;
         let took_ms = self.calm_ms();
-        self.scene.oracle.tally.note_recovery(took_ms);
+        self.scene.oracle.tally.figures.note_recovery(took_ms);
         Ok(())
     }
 
     /// Everybody has applied the same.
     fn wait_for_agreement(&mut self) -> Verdict {
         self.wait(|world| {
-            let last: Vec<Option<Zxid>> = world
-                .hosts
-                .iter()
-                .map(|host| host.member.as_ref().map(|member| member.shared().tree().last_zxid()))
-                .collect();
-            last.iter().all(|zxid| *zxid == Some(world.scene.oracle.ledger().last()))
+            let last = world.scene.oracle.ledger().last();
+            let agrees = |host: &Host| {
+                host.member.as_ref().is_some_and(|member| member.shared().tree().last_zxid() == last)
+            };
+            world.hosts.iter().all(agrees)
         })
     }
 
@@ -272,7 +257,7 @@ impl World {
     /// Node by node.
     fn compare_all(&mut self) -> Verdict {
         for host in &self.hosts {
-            let Some(member) = &host.member else { continue };
+            let member = host.member.as_ref().expect("everybody was just found to agree");
             let tree = member.shared().tree();
             self.scene.oracle.check_tree(&tree)?;
         }

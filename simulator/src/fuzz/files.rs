@@ -73,7 +73,7 @@ pub fn snapshot_file(input: &[u8]) {
     let path = PathBuf::from(FOLDER).join(SnapshotFile::name(zxid, compression));
     disk.put(&path, content);
     let snapshot = SnapshotFile { zxid, compression, path, length: content.len() as u64 };
-    let mut target = TreeTarget::new(1);
+    let mut target = TreeTarget::empty();
     let Ok(summary) = read_snapshot(&disk, &snapshot, RECORD_BYTES_MAX, &mut target) else { return };
     if target.snapshot_loaded(summary.zxid, summary.digest).is_ok() {
         check(&target.into_tree());
@@ -82,7 +82,7 @@ pub fn snapshot_file(input: &[u8]) {
 
 /// Envelopes, each behind two bytes of length, replayed over an empty tree as recovery does.
 pub fn replay(input: &[u8]) {
-    let mut target = TreeTarget::new(1);
+    let mut target = TreeTarget::empty();
     let mut rest = input;
     while let Some((length, behind)) = rest.split_first_chunk::<2>() {
         let length = usize::from(u16::from_be_bytes(*length)).min(behind.len());
@@ -127,7 +127,7 @@ pub fn log_seeds() -> Vec<Vec<u8>> {
 
 /// Snapshots as they are written, in every form of compression.
 pub fn snapshot_seeds() -> Vec<Vec<u8>> {
-    let mut target = TreeTarget::new(1);
+    let mut target = TreeTarget::empty();
     for (_, envelope) in seeds::numbered_transactions() {
         let _ = target.replay(&envelope);
     }

@@ -6,7 +6,7 @@ use protocol::client::connect::ConnectRequest;
 use replica::{Fact, Input, Now};
 
 use super::snapshot_job::SnapshotJob;
-use super::{Item, Phase, Server, Trouble};
+use super::{Item, Phase, Server, Trouble, tick_interval_ms};
 use crate::bugs::Bug;
 use crate::oracle::Oracle;
 
@@ -47,7 +47,7 @@ impl Server {
         let tick = now.monotonic_ms >= self.next_tick_ms;
         if tick {
             self.replica.step(now, Input::Tick, &mut self.office);
-            self.next_tick_ms = now.monotonic_ms + (self.options.replica.tick_ms / 10).clamp(20, 200);
+            self.next_tick_ms = now.monotonic_ms + tick_interval_ms(self.options.replica.tick_ms);
         }
         let mut last = self.replica.durable();
         let mut count = 0;

@@ -13,8 +13,9 @@ use storage::epoch_files::EpochError;
 use storage::recovery::{RecoveryError, RecoveryOptions, recover};
 use storage::retention::Retention;
 use storage::snapshot::{Compression, SnapshotChunk, SnapshotWriteError, write_snapshot};
-use storage::txn_log::{TxnLog, TxnLogOptions};
+use storage::txn_log::{Durability, TxnLog, TxnLogOptions};
 use storage::warning::Warning;
+use tree::Rules;
 
 use super::office::Office;
 use super::snapshot_job::head;
@@ -23,10 +24,11 @@ use crate::bugs::Bug;
 use crate::checkers::{Violation, ensure};
 use crate::disk::LyingDisk;
 use crate::oracle::Oracle;
+use crate::random::Random;
 use crate::trace::Trace;
 
 /// Where everything is.
-const DATA_DIR: &str = "/data";
+pub(crate) const DATA_DIR: &str = "/data";
 
 /// How a server is started.
 #[derive(Clone)]
@@ -37,10 +39,23 @@ pub struct StartOptions {
     pub log: TxnLogOptions,
     /// Nodes per chunk of a snapshot.
     pub snapshot_chunk_nodes: usize,
-    /// Seeds the tree's hash.
-    pub hash_seed: u64,
     /// A bug of the shell.
     pub bug: Option<Bug>,
+}
+
+/// Draws how the log is kept.
+pub(crate) fn log_options(random: &mut Random) -> TxnLogOptions {
+    TxnLogOptions {
+        preallocate_bytes: *random.pick(&[0, 4096, 16_384]),
+        size_limit_bytes: *random.pick(&[0, 0, 3000]),
+        record_bytes_max: storage::RECORD_BYTES_MAX,
+        durability: Durability::PowerLoss,
+    }
+}
+
+/// What every simulated tree allows.
+pub(crate) fn tree_rules() -> Rules {
+    Rules { ttl_nodes: true, ..Rules::default() }
 }
 
 /// Why a server did not start.
@@ -103,7 +118,7 @@ impl Server {
         let shared_disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let folders =
             DataFolders::open(Arc::clone(&shared_disk), data_dir, data_dir, MissingFolders::Create)?;
-        let mut target = TreeTarget::new(options.hash_seed);
+        let mut target = TreeTarget::empty();
         let recovered = recover(&folders, &RecoveryOptions::default(), &mut target)?;
         trace.note(|| format!("recovered {recovered:?}"));
         let last = recovered.last_zxid.ok_or_else(|| {

@@ -13,13 +13,12 @@ pub struct OneLeader {
 }
 
 impl OneLeader {
-    /// A server announces itself as the leader of an epoch, or leads it. Says whether that is new.
-    pub fn on_leading(&mut self, epoch: Epoch, server: ServerId) -> Result<bool, crate::checkers::Violation> {
+    /// A server announces itself as the leader of an epoch, or leads it.
+    pub fn on_leading(&mut self, epoch: Epoch, server: ServerId) -> Verdict {
         let leader = *self.leaders.entry(epoch).or_insert(server);
-        let verdict: Verdict = ensure(leader == server, "one leader per epoch", || {
+        ensure(leader == server, "one leader per epoch", || {
             format!("{server} leads epoch {epoch}, and so did {leader}")
-        });
-        verdict.map(|()| leader == server)
+        })
     }
 
     /// How many epochs there were.

@@ -1,18 +1,22 @@
-//! A session is only said to be over if its end was proposed or done, and its number is never given again.
+//! A session is only said to be over if its end was proposed or done, and to have moved if its client has tried to take
+//! it elsewhere.
 
 use std::collections::BTreeSet;
 
-use protocol::{SessionId, Zxid};
+use protocol::{ErrorCode, SessionId, Zxid};
 
 use crate::checkers::{Verdict, ensure};
 use crate::model::Model;
 
 const PROMISE: &str = "sessions";
 
-/// Sessions whose end some leader has asked for.
+/// What has happened to sessions that the committed history does not show.
 #[derive(Default)]
 pub struct Sessions {
+    /// Some leader has asked for their end.
     ending: BTreeSet<SessionId>,
+    /// Their clients have connected with them again.
+    taken_up: BTreeSet<SessionId>,
 }
 
 impl Sessions {
@@ -21,29 +25,49 @@ impl Sessions {
         self.ending.insert(session);
     }
 
-    /// A session opens, with a timeout.
-    pub fn on_opened(
-        &self,
-        model: &Model,
-        session: SessionId,
-        timeout_ms: i32,
-        limits_ms: (i32, i32),
-    ) -> Verdict {
-        ensure(!model.knew_session(session), PROMISE, || format!("session id {session} was used before"))?;
-        ensure((limits_ms.0..=limits_ms.1).contains(&timeout_ms), PROMISE, || {
-            format!("session {session} has the timeout {timeout_ms} ms")
-        })
+    /// A client connects with a session.
+    pub fn on_taken_up(&mut self, session: SessionId) {
+        self.taken_up.insert(session);
     }
 
     /// A client was told that its session is over; it had seen the state at `seen`.
     ///
     /// A leader that was deposed and has not noticed knows nothing of sessions that were opened since, and says so to a
     /// client that has seen nothing since either, as Java does. Whoever has seen more is sent away instead.
-    pub fn on_told_over(&self, model: &Model, session: SessionId, seen: Zxid) -> Verdict {
+    pub fn check_told_over(&self, model: &Model, session: SessionId, seen: Zxid) -> Verdict {
         let open_at = |zxid| model.session_at(session, zxid).is_some();
         let open = open_at(model.last()) && open_at(seen);
         ensure(!open || self.ending.contains(&session), PROMISE, || {
             format!("a client was told that its session {session} is over, and nobody has ended it")
         })
+    }
+
+    /// A write was refused for what its session is.
+    pub fn check_refused(&self, model: &Model, session: SessionId, code: ErrorCode) -> Verdict {
+        let (holds, what) = match code {
+            ErrorCode::SessionMoved => (self.taken_up.contains(&session), "nobody has taken it elsewhere"),
+            _ => {
+                let over = model.session_at(session, model.last()).is_none();
+                (over || self.ending.contains(&session), "nobody has ended it")
+            }
+        };
+        ensure(holds, PROMISE, || {
+            format!("a write of session {session} was refused with {code:?}, and {what}")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_without_a_reason_is_seen() {
+        let (model, session) = (Model::new(), SessionId::new(1));
+        let mut sessions = Sessions::default();
+        assert!(sessions.check_refused(&model, session, ErrorCode::SessionExpired).is_ok(), "it is not open");
+        assert!(sessions.check_refused(&model, session, ErrorCode::SessionMoved).is_err());
+        sessions.on_taken_up(session);
+        assert!(sessions.check_refused(&model, session, ErrorCode::SessionMoved).is_ok());
     }
 }

@@ -116,7 +116,7 @@ impl Member {
         self.reopen(scene, to)?;
         if reload {
             scene.oracle.tally.note("tree read anew after a cut");
-            let mut target = TreeTarget::new(self.hash_seed);
+            let mut target = TreeTarget::empty();
             let recovered = recover(&self.folders, &RecoveryOptions::default(), &mut target);
             let recovered = recovered.map_err(must_stop)?;
             self.mark = recovered.durable_mark;

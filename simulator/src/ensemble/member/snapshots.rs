@@ -149,7 +149,7 @@ impl Member {
         bytes: &[u8],
         history: Arc<Vec<(Zxid, Bytes)>>,
     ) -> Result<(), Trouble> {
-        let mut target = TreeTarget::new(self.hash_seed);
+        let mut target = TreeTarget::empty();
         let read = read_tree(bytes, storage::RECORD_BYTES_MAX, &mut target)
             .map_err(|error| error.to_string())
             .and_then(|_| target.snapshot_loaded(zxid, None).map_err(|error| error.to_string()));

@@ -16,7 +16,7 @@ use storage::txn_log::TxnLog;
 use zab::{Epochs, Peer};
 
 use super::mesh::Mesh;
-use super::{Mail, Member, tick_interval_ms};
+use super::{Mail, Member};
 use crate::checkers::{Violation, ensure};
 use crate::disk::LyingDisk;
 use crate::ensemble::bugs::Bug;
@@ -24,10 +24,7 @@ use crate::ensemble::clock::Clock;
 use crate::ensemble::scene::Scene;
 use crate::ensemble::schedule::Life;
 pub use crate::server::StartError;
-use crate::server::first_snapshot;
-
-/// Where everything is.
-const DATA_DIR: &str = "/data";
+use crate::server::{DATA_DIR, first_snapshot, tick_interval_ms};
 
 impl Member {
     /// Recovers, lets the oracle compare, and puts the server together.
@@ -39,14 +36,13 @@ impl Member {
         life: Life,
         disk: &LyingDisk,
         clock: Clock,
-        hash_seed: u64,
     ) -> Result<Member, StartError> {
         let me = ServerId::new(life.host as i64 + 1);
         let data_dir = Path::new(DATA_DIR);
         let shared_disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let folders =
             DataFolders::open(Arc::clone(&shared_disk), data_dir, data_dir, MissingFolders::Create)?;
-        let mut target = TreeTarget::new(hash_seed);
+        let mut target = TreeTarget::empty();
         let recovered = recover(&folders, &RecoveryOptions::default(), &mut target)?;
         scene.note(|| format!("{me} recovered {recovered:?}"));
         let last = recovered.last_zxid.unwrap_or(Zxid::ZERO);
@@ -102,7 +98,7 @@ impl Member {
             syncing: false,
             told_early: false,
             unwritten_accepted: None,
-            next_tick_ms: now.monotonic_ms + tick_interval_ms(scene),
+            next_tick_ms: now.monotonic_ms + tick_interval_ms(scene.options.replica.tick_ms),
             wake_at_us: u64::MAX,
             mesh: Mesh::new(others),
             links: Default::default(),
@@ -110,7 +106,6 @@ impl Member {
             clients: Default::default(),
             file_snapshot: None,
             transfer: None,
-            hash_seed,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Connecting: it takes time, is refused, or times out.
 
-use super::{ACCEPTOR, Connection, ConnectionId, DIALER, End, Machine, Network, Place, Port};
+use super::{Connection, ConnectionId, End, Machine, Network, Place, Port};
 use crate::ensemble::schedule::{Event, Schedule};
 
 /// An attempt to connect, by its place among all that there ever were.
@@ -42,7 +42,7 @@ pub enum Dialed {
         /// To which port.
         port: Port,
     },
-    /// It is tried again.
+    /// It is tried again, or the dialer is gone.
     GoesOn,
 }
 
@@ -58,12 +58,7 @@ impl Network {
     ) {
         let deadline_us = schedule.now_us() + within_ms * 1000;
         self.dials.push(Some(Dial { from, life, to, port, deadline_us }));
-        self.attempt(schedule, self.dials.len() - 1);
-    }
-
-    fn attempt(&mut self, schedule: &mut Schedule, number: DialId) {
-        let Some(Dial { from, to, .. }) = &self.dials[number] else { return };
-        let (from, to) = (*from, Place::Host(*to));
+        let (number, to) = (self.dials.len() - 1, Place::Host(to));
         let mut takes_us = self.delay_us(from, to) + self.delay_us(to, from);
         if self.is_unreachable(from, to) {
             takes_us += SILENCE_US;
@@ -108,9 +103,8 @@ impl Network {
             incoming: Default::default(),
             last_arrival_us: now_us,
         };
-        let mut ends = [end(from, life), end(from, life)];
-        ends[ACCEPTOR] = end(Place::Host(to), other_life);
-        debug_assert_eq!(ends[DIALER].place, from);
+        // In the order of `DIALER` and `ACCEPTOR`.
+        let ends = [end(from, life), end(Place::Host(to), other_life)];
         self.connections.push(Connection { port, ends });
         Dialed::Connected { connection: self.connections.len() - 1, from, to, port }
     }
