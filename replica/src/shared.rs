@@ -24,7 +24,6 @@ pub struct Shared {
     /// For operators.
     pub status: Status,
     watch_bytes: AtomicU64,
-    generation: AtomicU64,
 }
 
 impl Shared {
@@ -37,7 +36,6 @@ impl Shared {
             rules,
             status: Status::default(),
             watch_bytes: AtomicU64::new(0),
-            generation: AtomicU64::new(0),
         }
     }
 
@@ -47,19 +45,13 @@ impl Shared {
     }
 
     /// Puts another tree in the place of this one: a leader's, or what a shortened log says. Nobody may be served
-    /// meanwhile. Whoever walks through the old one finds out by [`Shared::generation`].
+    /// meanwhile. Whoever walks through the old one for a snapshot finds none running in the new one.
     pub fn replace_tree(&self, tree: Tree) {
         let mut guard = self.tree.write();
         let old = std::mem::replace(&mut *guard, tree);
-        self.generation.fetch_add(1, Ordering::SeqCst);
         drop(guard);
         // Not while readers wait: it may be large.
         drop(old);
-    }
-
-    /// How often the tree was replaced. It does not change while [`Shared::tree`] is held.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
     }
 
     /// For the replica alone.

@@ -89,12 +89,6 @@ struct Mail {
     facts: Vec<Fact>,
 }
 
-/// A snapshot that is to be written to the disk.
-struct FileSnapshot {
-    start: SnapshotStart,
-    generation: u64,
-}
-
 /// A running server.
 pub struct Member {
     life: Life,
@@ -121,7 +115,7 @@ pub struct Member {
     links: BTreeMap<LinkId, Link>,
     last_link: u64,
     clients: ClientPort,
-    file_snapshot: Option<FileSnapshot>,
+    file_snapshot: Option<SnapshotStart>,
     transfer: Option<Transfer>,
 }
 

@@ -16,7 +16,7 @@ use storage::truncate::adopt_snapshot;
 use tree::{SnapshotStart, Tree};
 use zab::LinkId;
 
-use super::{EndOf, FileSnapshot, Item, Member, log_trouble, must_stop};
+use super::{EndOf, Item, Member, log_trouble, must_stop};
 use crate::checkers::Violation;
 use crate::ensemble::bugs::Bug;
 use crate::ensemble::network::Packet;
@@ -34,7 +34,6 @@ const TREE_END_BYTES: usize = 5;
 pub(super) struct Transfer {
     link: LinkId,
     start: SnapshotStart,
-    generation: u64,
     end: Vec<u8>,
     history: Arc<Vec<(Zxid, Bytes)>>,
 }
@@ -44,7 +43,7 @@ impl Member {
     pub(super) fn plan_snapshot(&mut self, scene: &mut Scene, start: SnapshotStart) -> Result<(), Trouble> {
         let up_to = self.log.roll().map_err(log_trouble)?;
         scene.oracle.on_synced(self.life.host, up_to);
-        self.file_snapshot = Some(FileSnapshot { start, generation: self.shared.generation() });
+        self.file_snapshot = Some(start);
         let delay_us = scene.random.below(500_000);
         scene.schedule.after(delay_us, Event::WriteSnapshot(self.life));
         Ok(())
@@ -52,14 +51,14 @@ impl Member {
 
     /// Writes it, unless the tree is another one by now.
     pub fn write_snapshot(&mut self, scene: &mut Scene) -> Result<(), Trouble> {
-        let Some(FileSnapshot { start, generation }) = self.file_snapshot.take() else { return Ok(()) };
+        let Some(start) = self.file_snapshot.take() else { return Ok(()) };
         let mut cursor = start.cursor.clone();
         let head = snapshot_head(&start);
         let (shared, chunk_nodes) = (&self.shared, scene.options.snapshot_chunk_nodes);
         let (disk, folder) = (&**self.folders.disk(), self.folders.snapshots());
         let written = write_snapshot(disk, folder, &head, Compression::None, |out| {
             let tree = shared.tree();
-            if shared.generation() != generation {
+            if !tree.is_snapshot_running() {
                 SnapshotChunk::Abandon
             } else if tree.snapshot_chunk(&mut cursor, chunk_nodes, out) {
                 SnapshotChunk::More
@@ -92,8 +91,7 @@ impl Member {
         scene.note(|| format!("{} sends snapshot {zxid} on link {link}", self.me));
         self.send_tree(scene, link, Packet::FromLeader(FromLeader::Snapshot { zxid }));
         self.send_tree(scene, link, Packet::Tree { bytes, whole: None });
-        let generation = self.shared.generation();
-        self.transfer = Some(Transfer { link, start, generation, end, history });
+        self.transfer = Some(Transfer { link, start, end, history });
         self.plan_chunk(scene);
         Ok(())
     }
@@ -113,7 +111,7 @@ impl Member {
     pub fn send_snapshot(&mut self, scene: &mut Scene) -> Result<(), Trouble> {
         let Some(mut transfer) = self.transfer.take() else { return Ok(()) };
         let tree = self.shared.tree();
-        if self.shared.generation() != transfer.generation || self.end_of(transfer.link).is_none() {
+        if !tree.is_snapshot_running() || self.end_of(transfer.link).is_none() {
             drop(tree);
             // The learner must not take what it has for all of it.
             self.close_link(scene, transfer.link);
