@@ -127,6 +127,11 @@ impl SessionId {
         SessionId(if id == i64::MIN { id + 1 } else { id })
     }
 
+    /// The server that handed it out, by its low byte.
+    pub fn server(self) -> ServerId {
+        ServerId::new(self.0 >> 56 & 0xff)
+    }
+
     /// The id handed out after this one.
     pub fn next(self) -> SessionId {
         SessionId(self.0.wrapping_add(1))

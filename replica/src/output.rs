@@ -124,6 +124,11 @@ pub enum Fact {
     },
     /// A write exceeded soft quotas, which does not keep it from happening.
     SoftQuotaExceeded(Vec<QuotaExcess>),
+    /// A client's change of the ensemble makes no sense.
+    ReconfigRefused {
+        /// What is wrong with it.
+        why: String,
+    },
     /// Enough was logged since the last snapshot: write this one, then step [`crate::Input::SnapshotEnded`].
     SnapshotDue(Box<SnapshotStart>),
     /// What the server is to the ensemble has changed.

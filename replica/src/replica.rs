@@ -2,8 +2,12 @@
 //! `complete`, what the ensemble has to do with it in `roles` and `forwarded`.
 
 mod complete;
+mod doubts;
 mod forwarded;
 mod learner_snapshots;
+mod local_sessions;
+mod read_only;
+mod reconfig;
 mod roles;
 mod snapshot_pace;
 
@@ -19,6 +23,7 @@ use protocol::{ErrorCode, Id, SessionId, Xid, Zxid};
 use tree::{Pending, PrepareContext, Prepared};
 use zab::{Action, LinkId, Peer};
 
+use self::doubts::{Asker, Doubts};
 use self::forwarded::Renewals;
 use self::learner_snapshots::Transfers;
 use self::snapshot_pace::SnapshotPace;
@@ -61,7 +66,10 @@ pub struct Replica {
     /// Syncs that have begun.
     syncs: u64,
     renewals: Renewals,
+    doubts: Doubts,
     transfers: Transfers,
+    /// When reads are served although nobody leads.
+    read_only_at_ms: Option<u64>,
     /// When the leader last asked which sessions were heard.
     last_ping_ms: u64,
     durable: Zxid,
@@ -69,6 +77,8 @@ pub struct Replica {
     outputs: Outputs,
     snapshot: SnapshotPace,
     reaper: Reaper,
+    /// A mistake on purpose: see [`Replica::serve_moved_sessions`].
+    serves_moved: bool,
 }
 
 /// Whether clients are served, and how their writes are agreed on.
@@ -80,6 +90,17 @@ enum Standing {
     Leading { alone: bool },
     /// Writes are forwarded.
     Learning { link: LinkId },
+    /// Nobody leads; reads are served.
+    ReadOnly,
+}
+
+/// Who knows a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Known {
+    /// All servers: a transaction has opened it.
+    Everywhere,
+    /// Only the server that its client is connected to.
+    Here,
 }
 
 /// Finds containers and TTL nodes whose time is over (`ContainerManager`).
@@ -124,9 +145,12 @@ impl Replica {
             progress: Progress { committed: last, syncs: 0 },
             syncs: 0,
             renewals: Renewals::default(),
+            doubts: Doubts::default(),
             transfers: Transfers::default(),
+            read_only_at_ms: None,
             last_ping_ms: now.monotonic_ms,
             durable: last,
+            serves_moved: false,
             next_session: SessionId::first(settings.server, now.wall_ms as u64),
             outputs: Outputs::default(),
             snapshot: SnapshotPace::new(&settings),
@@ -197,7 +221,13 @@ impl Replica {
 
     /// When [`Input::Tick`] should come, if not before: by the monotonic clock.
     pub fn deadline_ms(&self) -> Option<u64> {
-        self.peer.deadline_ms()
+        self.read_only_at_ms.into_iter().chain(self.peer.deadline_ms()).min()
+    }
+
+    /// From now on a session that was taken elsewhere is still served where it was, for proofs that this is noticed.
+    #[doc(hidden)]
+    pub fn serve_moved_sessions(&mut self) {
+        self.serves_moved = true;
     }
 
     /// Agreement, to look at.
@@ -238,6 +268,10 @@ impl Replica {
             self.outputs.facts.push(Fact::ClientAhead { connection: id, seen, applied });
             return self.outputs.deliveries.push(Delivery::Close { connection: id });
         }
+        if self.standing == Standing::ReadOnly && request.read_only != Some(true) {
+            // It wants to write some time, and shall look elsewhere.
+            return self.outputs.deliveries.push(Delivery::Close { connection: id });
+        }
         let timeout_ms = request
             .timeout_ms
             .clamp(self.settings.session_timeout_min_ms, self.settings.session_timeout_max_ms);
@@ -260,6 +294,9 @@ impl Replica {
     }
 
     fn open_session(&mut self, now: Now, id: ConnectionId, timeout_ms: i32) {
+        if self.opens_local_sessions() {
+            return self.open_local_session(now, id, timeout_ms);
+        }
         let session = self.take_session_id();
         if let Some(connection) = find(&mut self.connections, id) {
             connection.session = session;
@@ -269,9 +306,14 @@ impl Replica {
             let body = timeout_ms.to_be_bytes();
             return self.forward(link, (Some(id), session, [].into()), request, &body);
         }
-        self.propose(now, (Some(id), session, &[], Ok(())), request, |pending, context, out| {
-            pending.prepare_create_session(context, timeout_ms, out);
-        });
+        self.propose(
+            now,
+            (Some(id), session, &[], Ok(Known::Everywhere)),
+            request,
+            |pending, context, out| {
+                pending.prepare_create_session(context, timeout_ms, out);
+            },
+        );
     }
 
     fn take_session_id(&mut self) -> SessionId {
@@ -292,20 +334,30 @@ impl Replica {
         if !session.accepts(request.password) {
             return self.refuse_session(id, session);
         }
+        if self.is_local_session(session) {
+            return self.take_up_session(now, id, session, timeout_ms);
+        }
+        if self.standing == Standing::ReadOnly {
+            // It may well be alive: whoever knows is not to be reached from here.
+            self.outputs.deliveries.push(Delivery::Close { connection: id });
+            return self.forget(id);
+        }
         if let Standing::Learning { link } = self.standing {
             // Only the leader knows who is alive.
             return self.renew(link, id, session, timeout_ms);
         }
-        let alive = self.shared.sessions.lock().get(session).is_some_and(|tracked| !tracked.closing);
-        if !alive {
-            return self.refuse_session(id, session);
+        if self.is_alive(session) {
+            return self.take_up_session(now, id, session, timeout_ms);
         }
-        self.take_up_session(now, id, session, timeout_ms);
+        let asker = Asker::Client { connection: id, timeout_ms };
+        if self.doubt(now, session, asker).is_none() {
+            self.refuse_session(id, session);
+        }
     }
 
     fn refuse_session(&mut self, id: ConnectionId, session: SessionId) {
         let Some(connection) = find(&mut self.connections, id) else { return };
-        let read_only = connection.wants_read_only_byte.then_some(false);
+        let read_only = connection.wants_read_only_byte.then_some(self.standing == Standing::ReadOnly);
         self.outputs.facts.push(Fact::SessionRefused { session });
         let start = self.outputs.bytes.len();
         let frame = FrameStart::open(&mut self.outputs.bytes);
@@ -342,6 +394,11 @@ impl Replica {
             );
         }
         let known = OpCode::from_wire(op);
+        let writes = |op: OpCode| (op.is_write() || op == OpCode::Sync) && op != OpCode::CloseSession;
+        if self.standing == Standing::ReadOnly && known.is_some_and(writes) {
+            let refused = Work::Refused(ErrorCode::NotReadOnly);
+            return self.queue.push(mark, refused, Some(id), session, request);
+        }
         if known == Some(OpCode::Sync) {
             return self.begin_sync(now, id, session, request, body);
         }
@@ -363,6 +420,18 @@ impl Replica {
                 request,
             );
         }
+        if self.settings.local_sessions || self.standing == Standing::ReadOnly {
+            let work = decoded.as_ref().ok().and_then(|decoded| self.local_work(now, session, decoded));
+            if let Some(work) = work {
+                if work == Work::CloseLocal
+                    && let Some(connection) = find(&mut self.connections, id)
+                {
+                    connection.closing = true;
+                }
+                return self.queue.push(self.queue.mark(), work, Some(id), session, request);
+            }
+        }
+        let Some(connection) = find(&mut self.connections, id) else { return };
         if known == OpCode::CloseSession {
             connection.closing = true;
             self.shared.sessions.lock().set_closing(session);
@@ -379,15 +448,28 @@ impl Replica {
     fn propose_request(
         &mut self,
         now: Now,
-        who: (Option<ConnectionId>, SessionId, &[Id], Result<(), ErrorCode>),
+        who: (Option<ConnectionId>, SessionId, &[Id], Result<Known, ErrorCode>),
         request: (Xid, i32, u64),
         decoded: Result<Request<'_>, DecodeError>,
     ) {
         let session = who.1;
+        // A server that is alone has no ensemble to change, and says so when it prepares the request.
+        let membership = match &decoded {
+            Ok(reconfig @ Request::Reconfig { .. })
+                if self.standing == (Standing::Leading { alone: false }) =>
+            {
+                self.peer.next_zxid().map(|zxid| self.judge_reconfig(reconfig, zxid))
+            }
+            _ => None,
+        };
         let result = self.propose(now, who, request, |pending, context, out| match decoded {
             Ok(Request::CloseSession) => {
                 pending.prepare_close_session(context, out);
                 Ok(Prepared::default())
+            }
+            Ok(Request::Reconfig { .. }) if membership.is_some() => {
+                let membership = membership.as_ref().expect("it was judged");
+                pending.prepare_reconfig(context, membership.as_deref().map_err(|code| *code), out)
             }
             // A refusal has become an error transaction: the reply comes from applying it.
             Ok(decoded) => pending.prepare(context, &decoded, out),
@@ -425,13 +507,24 @@ impl Replica {
         self.peer.on_tick(now.monotonic_ms, &mut self.actions);
         self.carry_out(now);
         self.note_learners();
+        self.serve_reads_if_due(now);
         if !matches!(self.standing, Standing::Leading { .. }) {
-            return;
+            return self.expire_local_sessions(now);
         }
-        let expired = self.shared.sessions.lock().expired(now.monotonic_ms, limits::EXPIRED_PER_TICK);
-        for (session, timeout_ms) in expired {
+        let mut sessions = self.shared.sessions.lock();
+        let expired = sessions.expired(now.monotonic_ms, limits::EXPIRED_PER_TICK, false);
+        let is_local = |session| sessions.get(session).is_some_and(|tracked| tracked.local);
+        let expired: Vec<_> = expired
+            .into_iter()
+            .map(|(session, timeout_ms)| (session, timeout_ms, is_local(session)))
+            .collect();
+        drop(sessions);
+        for (session, timeout_ms, local) in expired {
             self.outputs.facts.push(Fact::SessionExpired { session, timeout_ms });
-            self.close_expired(now, session);
+            match local {
+                true => self.expire_local(session),
+                false => self.close_expired(now, session),
+            }
         }
         self.reap(now);
     }
@@ -442,7 +535,7 @@ impl Replica {
             connection.closing = true;
         }
         let request = (Xid::new(0), OpCode::CloseSession.to_wire(), now.monotonic_ms);
-        self.propose(now, (None, session, &[], Ok(())), request, |pending, context, out| {
+        self.propose(now, (None, session, &[], Ok(Known::Everywhere)), request, |pending, context, out| {
             pending.prepare_close_session(context, out);
         });
     }
@@ -460,10 +553,15 @@ impl Replica {
         for _ in 0..most {
             let Some(path) = self.reaper.candidates.pop_front() else { break };
             let request = (Xid::new(0), OpCode::DeleteContainer.to_wire(), now.monotonic_ms);
-            self.propose(now, (None, SessionId::NONE, &[], Ok(())), request, |pending, context, out| {
-                // A refusal (somebody used the node meanwhile) takes its zxid like any other.
-                let _ = pending.prepare_delete_container(context, &path, out);
-            });
+            self.propose(
+                now,
+                (None, SessionId::NONE, &[], Ok(Known::Everywhere)),
+                request,
+                |pending, context, out| {
+                    // A refusal (somebody used the node meanwhile) takes its zxid like any other.
+                    let _ = pending.prepare_delete_container(context, &path, out);
+                },
+            );
             self.outputs.facts.push(Fact::Reaping { path });
         }
     }
@@ -477,7 +575,7 @@ impl Replica {
             Option<ConnectionId>,
             SessionId,
             &[Id],
-            Result<(), ErrorCode>,
+            Result<Known, ErrorCode>,
         ),
         request @ (xid, ..): (Xid, i32, u64),
         write: impl FnOnce(&mut Pending, &PrepareContext<'_>, &mut Vec<u8>) -> R,
@@ -495,7 +593,8 @@ impl Replica {
             tree: &tree,
             rules: &self.settings.rules,
             session,
-            session_check,
+            session_check: session_check.map(drop),
+            session_is_local: session_check == Ok(Known::Here),
             ids,
             cxid: xid.get(),
             zxid,

@@ -27,6 +27,15 @@ pub struct ReplicaSettings {
     pub container_never_used_max_ms: i64,
     /// At most so many of them are deleted in a minute.
     pub containers_per_minute: u64,
+    /// Whether new sessions of a member of an ensemble are known to their own server only (`localSessionsEnabled`).
+    pub local_sessions: bool,
+    /// Whether such a session becomes everybody's when it wants an ephemeral node (`localSessionsUpgradingEnabled`).
+    pub local_sessions_upgrade: bool,
+    /// A member that has looked for a leader for so long serves reads (`readonlymode.enabled`); `None` for never.
+    pub read_only_after_ms: Option<u64>,
+    /// A reconfiguration must leave at least so many voters: 2 where one server could also be standalone
+    /// (`standaloneEnabled`), else 1.
+    pub voters_min: usize,
     /// Seeds the choice of the moment for a snapshot, so that servers do not all choose the same.
     pub seed: u64,
     /// The rules by which requests are judged.

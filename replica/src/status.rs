@@ -20,6 +20,8 @@ pub enum ServerRole {
     Follower,
     /// Observing.
     Observer,
+    /// Without a leader: it serves reads to whoever is content with that.
+    ReadOnly,
 }
 
 /// Numbers that the replica keeps up to date and anybody may read.
@@ -62,6 +64,7 @@ impl Status {
             2 => ServerRole::Leader,
             3 => ServerRole::Follower,
             4 => ServerRole::Observer,
+            5 => ServerRole::ReadOnly,
             _ => ServerRole::Standalone,
         }
     }

@@ -34,4 +34,5 @@ pub use settings::{
     ClientAddress, ClientPortSettings, DigestAuth, FourLetterWords, LargeRequests, LimitSettings, Retention,
     SessionSettings, Settings, SnapshotCompression, StorageSettings, SuperDigest, TreeSettings,
 };
-pub use source::{ConfigSource, DefinitionError, parse_definition};
+pub use source::{ConfigSource, DefinitionError, FILE_BYTES_MAX as CONFIG_FILE_BYTES_MAX, parse_definition};
+pub use validate::{HostProblem, address_of_host};

@@ -1,12 +1,14 @@
 //! What every thread of a server may look at.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
+use parking_lot::RwLock;
+use protocol::peer::{Member, Membership};
 use replica::Shared;
 use storage::directory::DataFolders;
 
+use crate::client_port::door::Door;
 use crate::client_port::registry::Registry;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -24,6 +26,15 @@ pub struct ClientLimits {
     pub sessionless_timeout_ms: u64,
 }
 
+/// Who the members are at present.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The membership in force.
+    pub membership: Arc<Membership>,
+    /// The line of this server in it; the last that there was if it is no member any more.
+    pub own: Member,
+}
+
 /// The trace mask of a server that was not given another (`ZooTrace`).
 pub const TRACE_MASK_DEFAULT: i64 = 306;
 
@@ -39,14 +50,16 @@ pub struct ServerContext {
     pub stats: ServerStats,
     /// The clocks.
     pub clock: Clock,
-    /// As configured.
+    /// As configured. The members, and where clients connect, may have changed since: see the two fields below.
     pub settings: Settings,
+    /// Who the members are; none for a server alone.
+    pub standing: Option<RwLock<Standing>>,
+    /// Where clients connect.
+    pub door: Door,
     /// The limits out of the settings that every frame is held to.
     pub limits: ClientLimits,
     /// Where the data is.
     pub folders: Arc<DataFolders>,
-    /// Where clients connect.
-    pub client_address: SocketAddr,
     /// The last transaction known to be on stable storage.
     pub durable_zxid: AtomicI64,
     /// Set when the server is to end.

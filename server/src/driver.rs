@@ -338,6 +338,9 @@ impl Driver {
                     }
                 }
             }
+            Fact::ReconfigRefused { why } => {
+                warn!(why, "a client's change of the ensemble was refused");
+            }
             Fact::RoleChanged(role) => on_role(role),
             Fact::BadPeer { link, why } => {
                 warn!(%link, why, "another server sent what cannot be; the connection is closed");

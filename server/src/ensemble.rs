@@ -1,6 +1,7 @@
 //! The core thread's hands towards the ensemble: carries out what the replica wants of the disk and of other servers.
 
 mod gate;
+mod members;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
+use protocol::peer::membership::ClientEndpoint;
 use protocol::peer::{Membership, Notification};
 use protocol::{ServerId, Zxid};
 use replica::{Input, Outlet, PeerInput, PeerOutput, Replica};
@@ -24,7 +26,10 @@ use tree::Tree;
 use zab::{Action, LinkId};
 
 pub use self::gate::{Gate, Notices};
-use crate::context::ServerContext;
+pub use self::members::{Change, Members};
+use crate::client_port::door;
+use crate::context::{ServerContext, Standing};
+use crate::dynamic_config::DynamicConfigError;
 use crate::peer_port::{PeerHandle, PeerPort, SnapshotWriter};
 use crate::recovery_target::TreeTarget;
 
@@ -51,6 +56,10 @@ pub enum EnsembleError {
     /// The snapshot that the leader sent cannot take the place of everything else.
     #[error("cannot put the leader's snapshot into effect: {0}")]
     Adopt(TruncateError),
+    /// The members change, and this server would not know it after a restart. It must not go on: a membership that
+    /// it has acknowledged counts on it, and one that it has forgotten could elect a second leader.
+    #[error("the members of the ensemble change, and this server cannot keep that: {0}")]
+    Members(#[from] DynamicConfigError),
 }
 
 /// What storage work of the ensemble needs.
@@ -70,7 +79,7 @@ pub struct Ensemble {
     server: Arc<ServerContext>,
     storage: EnsembleStorage,
     epochs: EpochFiles,
-    membership: Membership,
+    members: Members,
     /// Keeps the sockets open.
     _port: PeerPort,
     handle: PeerHandle,
@@ -87,7 +96,7 @@ impl Ensemble {
     pub fn new(
         server: Arc<ServerContext>,
         storage: EnsembleStorage,
-        membership: Membership,
+        members: Members,
         notices: Arc<Notices>,
         (port, handle): (PeerPort, PeerHandle),
     ) -> Ensemble {
@@ -96,7 +105,7 @@ impl Ensemble {
             server,
             storage,
             epochs,
-            membership,
+            members,
             _port: port,
             handle,
             notices,
@@ -186,10 +195,19 @@ impl Ensemble {
                     return Ok(After::Reloaded);
                 }
             }
+            Action::StoreProposed(membership) => {
+                self.members.propose(membership)?;
+                self.handle.set_members(self.members.addresses());
+            }
+            Action::ForgetProposed => {
+                self.members.forget_proposed()?;
+                self.handle.set_members(self.members.addresses());
+            }
+            Action::Activate(membership) => self.activate(membership)?,
             Action::Notify { to, notification } => self.handle.notify(to, &notification),
             Action::ConnectPeers => self.handle.connect_all(),
             Action::ConnectLeader { link, leader, within_ms } => {
-                let member = self.membership.member(leader);
+                let member = self.members.find(leader);
                 let addresses = member.map_or(&[][..], |member| &member.addresses);
                 let addresses = addresses.iter().map(|address| (address.host.clone(), address.quorum_port));
                 let within_ms = within_ms.min(self.connect_ms());
@@ -209,6 +227,51 @@ impl Ensemble {
             }
         }
         Ok(After::Nothing)
+    }
+
+    /// Other members count from now on, and they and this server itself may be elsewhere.
+    fn activate(&mut self, membership: Arc<Membership>) -> Result<(), EnsembleError> {
+        let version = membership.version;
+        let change = self.members.activate(membership)?;
+        let in_force = self.members.in_force();
+        info!(
+            version = format!("{version:x}"),
+            members = in_force.members.len(),
+            "these are the members from now on"
+        );
+        if let Some(standing) = &self.server.standing {
+            let own = self.members.own().clone();
+            *standing.write() = Standing { membership: Arc::clone(in_force), own };
+        }
+        self.handle.set_members(self.members.addresses());
+        let Change { before, after } = change;
+        let Some(after) = after else {
+            warn!(
+                "this server is not among the members: it follows without a vote, and does not start again before \
+                 reconfig makes it a member; stop it if it was taken out for good"
+            );
+            return Ok(());
+        };
+        if after.addresses != before.addresses {
+            self.handle.rebind(after.clone());
+        }
+        if after.client != before.client {
+            self.move_client_port(version, after.client);
+        }
+        if after.secure_client != before.secure_client && after.secure_client.is_some() {
+            warn!("the line of this server has a TLS port for clients, which is not opened in this release");
+        }
+        Ok(())
+    }
+
+    fn move_client_port(&self, version: i64, to: Option<ClientEndpoint>) {
+        match to {
+            Some(to) => door::move_to(&self.server, version, to),
+            None => warn!(
+                "the line of this server has no address for clients any more: they are served where they were until \
+                 it is started again, and then it needs a clientPort in its configuration file"
+            ),
+        }
     }
 
     /// How long connecting to a leader may take (`connectToLearnerMasterLimit`).

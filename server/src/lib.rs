@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod context;
 pub mod driver;
+pub mod dynamic_config;
 pub mod ensemble;
 mod housekeeping;
 pub mod intake;

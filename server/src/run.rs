@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,11 +12,10 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use protocol::peer::{LearnerKind, MemberRole};
 use protocol::{ServerId, Zxid};
 use replica::{Replica, ReplicaSettings, Shared};
-use socket2::{Domain, Protocol, Socket, Type};
 use storage::directory::{DataFolders, DirectoryError, MissingFolders};
 use storage::durable_mark::DurableMark;
 use storage::real_disk::RealDisk;
@@ -30,13 +29,15 @@ use tree::{AuthRules, DigestAlgorithm, Rules, Tree};
 use zab::quorum::QuorumError;
 use zab::{Epochs, Peer, PeerSettings};
 
+use crate::client_port::door::{Door, ListenError, listen};
 use crate::client_port::io_thread::{BELL, IoThread};
 use crate::client_port::registry::Registry;
 use crate::clock::Clock;
-use crate::config::{ClientAddress, ClientPortSettings, EnsembleSettings, Settings, SnapshotCompression};
-use crate::context::{ClientLimits, ServerContext};
+use crate::config::{EnsembleSettings, Settings, SnapshotCompression};
+use crate::context::{ClientLimits, ServerContext, Standing};
 use crate::driver::{self, Driver, Fatal};
-use crate::ensemble::{Ensemble, EnsembleStorage, Gate, Notices};
+use crate::dynamic_config::{DynamicConfig, DynamicConfigError};
+use crate::ensemble::{Ensemble, EnsembleStorage, Gate, Members, Notices};
 use crate::housekeeping;
 use crate::intake::Intake;
 use crate::mailbox::Mailbox;
@@ -50,15 +51,8 @@ use crate::stats::ServerStats;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The port is not to be had.
-    #[error(
-        "cannot listen on {address}: {source}; is another server running there? --port or clientPort chooses another port"
-    )]
-    Listen {
-        /// Which address.
-        address: SocketAddr,
-        /// What the operating system said.
-        source: io::Error,
-    },
+    #[error("{0}; is another server running there? --port or clientPort chooses another port")]
+    Listen(#[from] ListenError),
     /// The data cannot be used.
     #[error(transparent)]
     Storage(#[from] RecoveryError),
@@ -89,6 +83,9 @@ pub enum RunError {
     /// The members cannot be counted.
     #[error(transparent)]
     Quorum(#[from] QuorumError),
+    /// Members can change, and that could not be kept.
+    #[error(transparent)]
+    DynamicConfig(#[from] DynamicConfigError),
     /// The operating system refuses something else.
     #[error("cannot {what}: {source}")]
     System {
@@ -170,8 +167,8 @@ impl Server {
         let (mut replica, ensemble) = match &context.settings.ensemble {
             None => (Replica::new(shared, replica_settings, now), None),
             Some(settings) => {
-                let membership = settings.membership.clone();
-                let mut peer = Peer::member(peer_settings(settings), membership, epochs, last)?;
+                let EnsembleSettings { membership, proposed, .. } = settings.clone();
+                let mut peer = Peer::member(peer_settings(settings), membership, proposed, epochs, last)?;
                 peer.preload(tail);
                 let ensemble = join_ensemble(&context, settings, Arc::clone(&mark))?;
                 (Replica::member(shared, replica_settings, peer, now), Some(ensemble))
@@ -255,13 +252,13 @@ impl Server {
 
     /// Where clients connect.
     pub fn client_address(&self) -> SocketAddr {
-        self.context.client_address
+        self.context.door.address()
     }
 
     /// Which server of its ensemble this is, and how many there are; `None` if it is alone.
     pub fn membership(&self) -> Option<(ServerId, usize)> {
-        let ensemble = self.context.settings.ensemble.as_ref()?;
-        Some((ensemble.me, ensemble.membership.members.len()))
+        let me = self.context.settings.ensemble.as_ref()?.me;
+        Some((me, self.context.standing.as_ref()?.read().membership.members.len()))
     }
 
     /// The last transaction found on the disk.
@@ -308,41 +305,6 @@ impl Drop for Server {
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
     move |source| RunError::System { what, source }
-}
-
-/// All interfaces means IPv6 and IPv4 on one socket where the machine has IPv6, else IPv4 alone.
-fn listen(settings: &ClientPortSettings) -> Result<TcpListener, RunError> {
-    let backlog = i32::try_from(settings.listen_backlog).unwrap_or(i32::MAX);
-    match settings.address {
-        ClientAddress::One(ip) => listen_on(SocketAddr::new(ip, settings.port), backlog),
-        ClientAddress::AllInterfaces => listen_on(
-            SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.port),
-            backlog,
-        )
-        .or_else(|error| match &error {
-            RunError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Err(error),
-            _ => listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), settings.port), backlog),
-        }),
-    }
-}
-
-fn listen_on(address: SocketAddr, backlog: i32) -> Result<TcpListener, RunError> {
-    let bind = || -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        // Connections of the server before us may still linger.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(backlog)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    };
-    match bind() {
-        Ok(socket) => Ok(TcpListener::from_std(socket.into())),
-        Err(source) => Err(RunError::Listen { address, source }),
-    }
 }
 
 fn open_folders(settings: &Settings) -> Result<DataFolders, DirectoryError> {
@@ -418,7 +380,13 @@ fn context(
         outstanding_max: limits.outstanding_requests_max as usize,
         sessionless_timeout_ms: u64::from(limits.handshake_timeout_ms),
     };
+    let standing = settings.ensemble.as_ref().map(|EnsembleSettings { me, membership, .. }| {
+        let own = membership.member(*me).expect("the configuration was checked for it").clone();
+        RwLock::new(Standing { membership: Arc::new(membership.clone()), own })
+    });
     ServerContext {
+        door: Door::new(settings.client_port.clone(), client_address),
+        standing,
         shared,
         intake: Arc::new(Intake::default()),
         registry,
@@ -427,7 +395,6 @@ fn context(
         settings,
         limits,
         folders,
-        client_address,
         durable_zxid: AtomicI64::new(0),
         stopping: AtomicBool::new(false),
         trace_mask: AtomicI64::new(crate::context::TRACE_MASK_DEFAULT),
@@ -454,6 +421,7 @@ fn peer_settings(settings: &EnsembleSettings) -> PeerSettings {
             MemberRole::Participant => LearnerKind::Follower,
             MemberRole::Observer => LearnerKind::Observer,
         },
+        reconfig_enabled: settings.reconfig_enabled,
         tick_ms: u64::from(settings.tick_ms),
         init_limit: u64::from(settings.init_limit),
         sync_limit: u64::from(settings.sync_limit),
@@ -475,7 +443,15 @@ fn join_ensemble(
     settings: &EnsembleSettings,
     mark: Arc<Mutex<DurableMark>>,
 ) -> Result<Ensemble, RunError> {
-    let own = settings.membership.member(settings.me).expect("the configuration was checked for it").clone();
+    let files = match &context.settings.config_file {
+        Some(file) if settings.reconfig_enabled => {
+            let proposed = settings.proposed.as_ref().map(|proposed| proposed.version);
+            Some(DynamicConfig::open(file, settings.me, proposed)?)
+        }
+        _ => None,
+    };
+    let members = Members::new(settings.me, settings.membership.clone(), settings.proposed.clone(), files);
+    let own = members.own().clone();
     let addresses = own.to_string();
     let port_settings = PeerPortSettings {
         me: settings.me,
@@ -490,11 +466,9 @@ fn join_ensemble(
         learner_connect_delay_ms: settings.learner_connect_delay_ms,
         packet_bytes_max: context.settings.limits.record_bytes_max as usize,
     };
-    let members = settings.membership.members.iter();
-    let members = members.map(|(&server, member)| (server, member.addresses.clone())).collect();
     let notices = Arc::new(Notices::default());
     let gate = Arc::new(Gate::new(Arc::clone(context), Arc::clone(&notices)));
-    let port = PeerPort::start(port_settings, members, gate)
+    let port = PeerPort::start(port_settings, members.addresses(), gate)
         .map_err(|source| RunError::PeerPort { addresses, source })?;
     let storage = EnsembleStorage {
         folders: Arc::clone(&context.folders),
@@ -502,7 +476,7 @@ fn join_ensemble(
         recovery_options: recovery_options(&context.settings),
         mark,
     };
-    Ok(Ensemble::new(Arc::clone(context), storage, settings.membership.clone(), notices, port))
+    Ok(Ensemble::new(Arc::clone(context), storage, members, notices, port))
 }
 
 fn rules(settings: &Settings) -> Rules {
@@ -520,9 +494,12 @@ fn rules(settings: &Settings) -> Rules {
         enforce_quota: settings.tree.enforce_quota,
         txn_digest: settings.tree.digest,
         close_session_paths: settings.tree.close_session_lists_nodes,
-        reconfig_enabled: false,
+        reconfig_enabled: settings.tree.reconfig_enabled,
     }
 }
+
+/// How long a server looks for a leader before it serves reads, or a tick if that is longer (`QuorumPeer.run`).
+const READ_ONLY_AFTER_MS: u64 = 2_000;
 
 fn replica_settings(settings: &Settings, rules: Rules) -> ReplicaSettings {
     let sessions = &settings.sessions;
@@ -540,8 +517,19 @@ fn replica_settings(settings: &Settings, rules: Rules) -> ReplicaSettings {
             .container_unused_ms_max
             .map_or(0, |most| i64::try_from(most).unwrap_or(i64::MAX)),
         containers_per_minute: u64::from(settings.tree.reaper_nodes_per_minute_max),
+        local_sessions: settings.ensemble.as_ref().is_some_and(|ensemble| ensemble.local_sessions),
+        local_sessions_upgrade: settings
+            .ensemble
+            .as_ref()
+            .is_some_and(|ensemble| ensemble.local_sessions_upgrade),
+        read_only_after_ms: settings.read_only_mode.then(|| READ_ONLY_AFTER_MS.max(sessions.tick_ms.into())),
         seed: getrandom::u64().unwrap_or(1),
         rules,
+        // One that votes would be a server alone, which is none of an ensemble.
+        voters_min: settings
+            .ensemble
+            .as_ref()
+            .map_or(1, |ensemble| 1 + usize::from(ensemble.standalone_enabled)),
     }
 }
 

@@ -6,6 +6,7 @@
 //!   host ── a machine: its disk, its clock, and the server that lives and dies on it
 //!   network ── connections, delays, partitions: order within a connection, none between them
 //!   client ── sessions that wander from server to server
+//!   operator ── the changes of the ensemble that some of them ask for
 //!   oracle ── the one history that all of them must agree on, and the checkers
 //! ```
 //!
@@ -22,7 +23,9 @@ mod log_view;
 mod member;
 mod nemesis;
 mod network;
+mod operator;
 mod oracle;
+mod roster;
 mod scene;
 mod schedule;
 pub mod tally;

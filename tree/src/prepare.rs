@@ -13,6 +13,7 @@ mod delete;
 mod lag_tests;
 mod multi;
 mod pending;
+mod reconfig;
 mod sequence;
 mod session;
 mod set;
@@ -73,6 +74,9 @@ pub struct PrepareContext<'a> {
     /// What became of the session: looked at when its turn in the order of checks comes. `UnknownSession` turns into
     /// `SessionExpired` for creates of ephemeral nodes, as in the reference.
     pub session_check: Result<(), ErrorCode>,
+    /// Only its own server knows the session: it may do everything but create ephemeral nodes, for which it counts as
+    /// expired (`LeaderSessionTracker.checkGlobalSession`).
+    pub session_is_local: bool,
     /// The identities of the connection when it sent the request.
     pub ids: &'a [Id],
     /// The request's xid; 0 for the server's own requests.
@@ -134,9 +138,21 @@ impl Pending {
             Request::SetAcl { path, acl, version } => pending.set_acl(ctx, path, *acl, *version, sink),
             Request::Multi(ops) => pending.multi(ctx, ops, sink),
             Request::CloseSession => pending.close_session(ctx, sink),
-            Request::Reconfig { .. } => Err(reconfig_refusal(ctx)),
+            // Only who leads an ensemble can change one.
+            Request::Reconfig { .. } => pending.reconfig(ctx, Err(ErrorCode::Unimplemented), sink),
             _ => Err(ErrorCode::Unimplemented),
         })
+    }
+
+    /// Appends the transaction of a change of the ensemble; `membership` is the text of the new one, or what is wrong
+    /// with the change. A refusal appends the error's transaction and returns the code.
+    pub fn prepare_reconfig(
+        &mut self,
+        ctx: &PrepareContext<'_>,
+        membership: Result<&str, ErrorCode>,
+        out: &mut Vec<u8>,
+    ) -> Result<Prepared, ErrorCode> {
+        self.envelope(ctx, out, |pending, sink| pending.reconfig(ctx, membership, sink))
     }
 
     /// Appends an error's transaction: for a request that cannot be decoded, for example.
@@ -202,14 +218,6 @@ impl Pending {
     }
 }
 
-/// A standalone server has no ensemble to change; it says so only to those who could change one.
-fn reconfig_refusal(ctx: &PrepareContext<'_>) -> ErrorCode {
-    if !ctx.rules.reconfig_enabled {
-        return ErrorCode::ReconfigDisabled;
-    }
-    ctx.session_check.err().unwrap_or(ErrorCode::Unimplemented)
-}
-
 /// Where a transaction's record goes: behind a header of its own, or among the operations of a multi.
 struct Sink<'o> {
     out: &'o mut Vec<u8>,
@@ -254,6 +262,7 @@ mod tests {
             rules,
             session: SessionId::new(1),
             session_check: Ok(()),
+            session_is_local: false,
             ids: &[],
             cxid: 7,
             zxid: Zxid::from_wire(1),

@@ -1,7 +1,9 @@
 //! What a peer wants done.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use protocol::peer::{FromLeader, FromLearner, Notification};
+use protocol::peer::{FromLeader, FromLearner, Membership, Notification};
 use protocol::{Epoch, ServerId, Zxid};
 
 use crate::link::LinkId;
@@ -33,6 +35,14 @@ pub enum Action {
         /// Whether the state in memory already holds some of what goes and must be recovered from the disk.
         reload: bool,
     },
+    /// Remember this newer membership, which was proposed and is not in force (`zoo.cfg.dynamic.next`): a server that has
+    /// heard of it must not forget that it has a say, whatever happens to the proposal.
+    StoreProposed(Arc<Membership>),
+    /// Forget that there was one: it came to nothing.
+    ForgetProposed,
+    /// This membership is in force from now on, and is to be found again after a restart. A proposed one of the same
+    /// version, or of an earlier one, is to be forgotten.
+    Activate(Arc<Membership>),
     /// Everything up to here is committed: apply it.
     Committed {
         /// The last one.

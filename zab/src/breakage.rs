@@ -20,4 +20,6 @@ pub enum Breakage {
     KeepTail,
     /// A leader counts the promise of a follower that had accepted the epoch before.
     CountSecondPromise,
+    /// A leader commits a reconfiguration, and what comes behind it, when a quorum of the old membership has it.
+    OldQuorumOnly,
 }

@@ -1,12 +1,11 @@
 //! What both roles work with.
 
-use protocol::peer::Membership;
-use protocol::{Epoch, Zxid};
+use protocol::{Epoch, ServerId, Zxid};
 
 use crate::action::Action;
 use crate::breakage::Breakage;
 use crate::history::History;
-use crate::quorum::Electorate;
+use crate::members::Members;
 use crate::settings::PeerSettings;
 
 /// The two durable numbers (`acceptedEpoch`, `currentEpoch`).
@@ -23,9 +22,7 @@ pub struct Epochs {
 pub(crate) struct Ground {
     pub settings: PeerSettings,
     pub breakage: Option<Breakage>,
-    pub membership: Membership,
-    pub membership_text: String,
-    pub electorate: Electorate,
+    pub members: Members,
     pub history: History,
     pub epochs: Epochs,
     /// Everything up to here is on stable storage.
@@ -39,9 +36,7 @@ impl Ground {
             now_ms,
             settings: &self.settings,
             breakage: self.breakage,
-            electorate: &self.electorate,
-            membership_version: self.membership.version,
-            membership_text: &self.membership_text,
+            members: &mut self.members,
             history: &mut self.history,
             epochs: &mut self.epochs,
             durable: self.durable,
@@ -55,9 +50,7 @@ pub(crate) struct Context<'a> {
     pub now_ms: u64,
     pub settings: &'a PeerSettings,
     pub breakage: Option<Breakage>,
-    pub electorate: &'a Electorate,
-    pub membership_version: i64,
-    pub membership_text: &'a str,
+    pub members: &'a mut Members,
     pub history: &'a mut History,
     pub epochs: &'a mut Epochs,
     /// Everything up to here is on stable storage.
@@ -86,6 +79,16 @@ impl Context<'_> {
     }
 }
 
-/// Why a role ends: the peer looks for a leader again.
+/// Why a role ends, and what comes after it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct GiveUp(pub &'static str);
+pub(crate) enum GiveUp {
+    /// The peer looks for a leader again.
+    Look(&'static str),
+    /// A reconfiguration named the next leader: there is no election.
+    Follow {
+        /// Who leads from now on; perhaps this server.
+        leader: ServerId,
+        /// The reconfiguration.
+        zxid: Zxid,
+    },
+}

@@ -16,8 +16,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use protocol::peer::membership::PeerAddress;
 use protocol::peer::{LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote};
-use protocol::{ServerId, Zxid};
+use protocol::txn::{Transaction, TxnBody, TxnHeader};
+use protocol::{OpCode, ServerId, SessionId, Zxid};
 
 pub(crate) use chance::Chance;
 pub(crate) use disk::Disk;
@@ -90,18 +92,18 @@ pub(crate) struct Plan {
     /// Apart from `me`.
     pub(crate) settings: PeerSettings,
     pub(crate) breakage: Option<Breakage>,
+    /// Servers that the membership does not name.
+    pub(crate) outsiders: Vec<i64>,
 }
 
 impl Plan {
     pub(crate) fn new(voters: &[i64], observers: &[i64]) -> Plan {
-        let with = |role| move |&id: &i64| (ServerId::new(id), member(role));
-        let voters = voters.iter().map(with(MemberRole::Participant));
-        let observers = observers.iter().map(with(MemberRole::Observer));
         Plan {
-            membership: Membership { members: voters.chain(observers).collect(), ..Membership::default() },
+            membership: membership(0, voters, observers),
             settings: PeerSettings {
                 me: ServerId::new(0),
                 kind: LearnerKind::Follower,
+                reconfig_enabled: false,
                 tick_ms: 100,
                 init_limit: 10,
                 sync_limit: 5,
@@ -113,20 +115,36 @@ impl Plan {
                 history_bytes_max: 1 << 20,
             },
             breakage: None,
+            outsiders: Vec::new(),
         }
+    }
+
+    fn servers(&self) -> impl Iterator<Item = i64> {
+        let members = self.membership.members.keys().map(|id| id.get());
+        members.chain(self.outsiders.iter().copied())
     }
 }
 
-/// A member that nobody has to dial.
-pub(crate) fn member(role: MemberRole) -> Member {
-    Member { addresses: Vec::new(), role, client: None, secure_client: None }
+/// A member that is dialed by nothing but its name.
+pub(crate) fn member(id: i64, role: MemberRole) -> Member {
+    let address = PeerAddress { host: format!("s{id}"), quorum_port: 2888, election_port: 3888 };
+    Member { addresses: vec![address], role, client: None, secure_client: None }
+}
+
+/// A membership whose text can be read.
+pub(crate) fn membership(version: i64, voters: &[i64], observers: &[i64]) -> Membership {
+    let with = |role| move |&id: &i64| (ServerId::new(id), member(id, role));
+    let voters = voters.iter().map(with(MemberRole::Participant));
+    let observers = observers.iter().map(with(MemberRole::Observer));
+    Membership { version, members: voters.chain(observers).collect(), ..Membership::default() }
 }
 
 /// The world of a test.
 #[derive(Clone)]
 pub(crate) struct Ensemble {
     pub(crate) plan: Rc<Plan>,
-    pub(crate) electorate: Rc<Electorate>,
+    /// The membership that was put into force last, anywhere: its version and its voters.
+    pub(crate) in_force: (i64, Rc<Electorate>),
     pub(crate) now_ms: u64,
     pub(crate) servers: BTreeMap<i64, Rc<Server>>,
     pub(crate) connections: Rc<BTreeMap<ConnectionId, Connection>>,
@@ -155,9 +173,9 @@ impl Ensemble {
         let server = Server { disk, peer: None, role: None, applied: Zxid::ZERO, starts: 0, digest };
         let server = Rc::new(server);
         Ensemble {
-            servers: plan.membership.members.keys().map(|id| (id.get(), Rc::clone(&server))).collect(),
+            servers: plan.servers().map(|id| (id, Rc::clone(&server))).collect(),
             plan: Rc::new(plan),
-            electorate: Rc::new(electorate),
+            in_force: (0, Rc::new(electorate)),
             now_ms: 0,
             connections: Rc::default(),
             flights: Vec::new(),
@@ -195,7 +213,7 @@ impl Ensemble {
     pub(crate) fn complaint(&self) -> Option<Violation> {
         let observed: Vec<Observed<'_>> =
             self.servers.iter().map(|(&id, server)| server.observed(id)).collect();
-        self.complaint.clone().or_else(|| check(&self.electorate, &observed, &self.record).err())
+        self.complaint.clone().or_else(|| check(&self.in_force.1, &observed, &self.record).err())
     }
 
     fn note(&mut self, result: Result<(), Violation>) {
@@ -223,7 +241,10 @@ impl Ensemble {
         assert!(server.peer.is_none(), "{id} runs already");
         let last = server.disk.last();
         let settings = PeerSettings { me: ServerId::new(id), ..plan.settings.clone() };
-        let mut peer = Peer::member(settings, plan.membership.clone(), server.disk.epochs, last).unwrap();
+        let disk = &server.disk;
+        let membership = disk.membership.as_deref().unwrap_or(&plan.membership).clone();
+        let proposed = disk.proposed.as_deref().cloned();
+        let mut peer = Peer::member(settings, membership, proposed, disk.epochs, last).unwrap();
         if let Some(breakage) = plan.breakage {
             peer.misbehave(breakage);
         }
@@ -279,13 +300,34 @@ impl Ensemble {
 
     /// A leader's client writes. Says whether there was a zxid for it.
     pub(crate) fn propose(&mut self, id: i64, payload: &str) -> Option<Zxid> {
-        let envelope = Bytes::copy_from_slice(payload.as_bytes());
+        self.propose_envelope(id, Bytes::copy_from_slice(payload.as_bytes()))
+    }
+
+    fn propose_envelope(&mut self, id: i64, envelope: Bytes) -> Option<Zxid> {
         let zxid = self.server_mut(id).peer.as_mut()?.next_zxid()?;
         self.see(id, None, || format!("proposes {}", flight::at(zxid)));
         let append = Action::Append { zxid, envelope: envelope.clone() };
         self.carry_out(id, vec![append]);
         self.step(id, |peer, now_ms, out| peer.propose(now_ms, zxid, envelope, out));
         Some(zxid)
+    }
+
+    /// A leader's client changes the membership.
+    pub(crate) fn reconfigure(&mut self, id: i64, voters: &[i64], observers: &[i64]) -> Option<Zxid> {
+        let zxid = self.server_mut(id).peer.as_mut()?.next_zxid()?;
+        let text = membership(zxid.to_wire(), voters, observers).to_string();
+        let header = TxnHeader {
+            session: SessionId::NONE,
+            cxid: 0,
+            zxid,
+            time_ms: 0,
+            kind: OpCode::Reconfig.to_wire(),
+        };
+        let (path, data) = ("/zookeeper/config".into(), Some(text.as_bytes()));
+        let body = TxnBody::SetData { path, data, version: -1, reconfig: true };
+        let mut envelope = Vec::new();
+        Transaction { header, body, digest: None }.write(&mut envelope);
+        self.propose_envelope(id, envelope.into())
     }
 
     /// Makes a server that looks for a leader believe that this one was elected, whatever its history is: safety must
@@ -300,7 +342,7 @@ impl Ensemble {
             peer_epoch: i64::from(standing.disk.epochs.current.get()),
         };
         let others: Vec<i64> =
-            self.electorate.voters().map(ServerId::get).filter(|&voter| voter != id).collect();
+            self.in_force.1.voters().map(ServerId::get).filter(|&voter| voter != id).collect();
         for other in others {
             let state = match () {
                 () if id == leader => ServerState::Looking,

@@ -6,6 +6,7 @@ mod counts;
 mod discovery;
 mod learner;
 mod liveness;
+mod reconfiguration;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,6 +19,7 @@ pub(crate) use self::barrier::Waiting;
 use self::broadcast::Proposal;
 pub use self::counts::LearnerCounts;
 use self::learner::{Learner, Stage};
+use self::reconfiguration::HandOver;
 use crate::action::{Action, Role};
 use crate::breakage::Breakage;
 use crate::context::{Context, GiveUp};
@@ -67,6 +69,10 @@ pub(crate) struct Leading {
     /// The last transaction that this server has acknowledged to itself.
     own_ack: Zxid,
     barrier: Barrier,
+    /// A change of the membership that is proposed and not committed.
+    reconfiguration: Option<Zxid>,
+    /// Another server leads from now on: nothing more is committed here.
+    hand_over: Option<HandOver>,
 }
 
 impl Leading {
@@ -93,8 +99,10 @@ impl Leading {
             last_proposed: Zxid::ZERO,
             own_ack: inherited,
             barrier: Barrier::default(),
+            reconfiguration: None,
+            hand_over: None,
         };
-        context.electorate.insert(&mut leading.contacts, context.settings.me);
+        context.members.electorate.insert(&mut leading.contacts, context.settings.me);
         leading.advance(context)?;
         Ok(leading)
     }
@@ -116,6 +124,8 @@ impl Leading {
             last_proposed: last,
             own_ack: last,
             barrier: Barrier::default(),
+            reconfiguration: None,
+            hand_over: None,
         }
     }
 
@@ -134,8 +144,9 @@ impl Leading {
     }
 
     /// The connection is gone.
-    pub fn on_closed(&mut self, link: LinkId) {
+    pub fn on_closed(&mut self, context: &Context<'_>, link: LinkId) -> Result<(), GiveUp> {
         self.learners.remove(&link);
+        self.hand_over_if_due(context)
     }
 
     /// A learner has said something.
@@ -165,7 +176,8 @@ impl Leading {
                 if server == Some(context.settings.me) {
                     return self.turn_away(context, link, "it claims to be this server");
                 }
-                if membership_version > context.membership_version {
+                let proposed = context.members.proposed().map(|membership| membership.version);
+                if membership_version > context.members.version() && Some(membership_version) != proposed {
                     return self.turn_away(context, link, "it knows a newer membership");
                 }
                 (learner.kind, learner.server, learner.stage) = (kind, server, Stage::Introduced);
@@ -209,13 +221,13 @@ impl Leading {
 
     /// Goes from phase to phase as far as the quorums reach.
     fn advance(&mut self, context: &mut Context<'_>) -> Result<(), GiveUp> {
-        if self.phase == Phase::Discovery && context.electorate.decides_committed(self.contacts) {
+        if self.phase == Phase::Discovery && context.members.electorate.decides_committed(self.contacts) {
             self.propose_epoch(context)?;
         }
         // The history must be on stable storage before the epoch is, here as on a learner: it may end with what this
         // server had logged as a follower and not synced, and with the epoch but without that it would win elections.
         if self.phase == Phase::Promise
-            && context.electorate.decides_committed(self.promised)
+            && context.members.electorate.decides_committed(self.promised)
             && (context.durable >= self.inherited || context.makes(Breakage::LeaderEpochBeforeHistory))
         {
             self.phase = Phase::Synchronization;
@@ -227,10 +239,10 @@ impl Leading {
         }
         if self.phase == Phase::Synchronization {
             if context.durable >= self.inherited {
-                context.electorate.insert(&mut self.in_sync, context.settings.me);
+                context.members.electorate.insert(&mut self.in_sync, context.settings.me);
             }
-            if context.electorate.decides(self.in_sync) {
-                self.start_serving(context);
+            if context.members.electorate.decides(self.in_sync) {
+                self.start_serving(context)?;
             }
         }
         Ok(())
@@ -279,11 +291,11 @@ impl Leading {
             }
         }
         learner.stage = Stage::Synchronizing;
-        let membership = Some(context.membership_text.to_owned());
+        let (kind, membership) = (learner.kind, Some(self.membership_text(context)));
         send(context, FromLeader::NewLeader { epoch, membership });
         // Behind NEWLEADER: what is only proposed is no part of the history that it ends, and some Java learners fail if
         // a proposal from before it is committed after it (ZOOKEEPER-4394).
-        if learner.kind == LearnerKind::Follower {
+        if kind == LearnerKind::Follower {
             let outstanding: Vec<_> = context.history.uncommitted().cloned().collect();
             for entry in outstanding {
                 send(context, FromLeader::Proposal { zxid: entry.zxid, envelope: entry.envelope });
@@ -296,8 +308,10 @@ impl Leading {
         let voter = learner.voter();
         if zxid == Zxid::new(self.epoch, 0) && learner.stage == Stage::Synchronizing {
             learner.stage = Stage::Synchronized;
-            if let Some(server) = voter {
-                context.electorate.insert(&mut self.in_sync, server);
+            // An observer counts too if it is to vote in the membership that comes into force with this leader: it takes
+            // over the history like anybody, and stays an observer until then.
+            if let Some(server) = learner.server {
+                context.members.electorate.insert(&mut self.in_sync, server);
             }
             if self.phase == Phase::Broadcast {
                 self.let_serve(context, link);
@@ -315,13 +329,15 @@ impl Leading {
         Ok(())
     }
 
-    fn start_serving(&mut self, context: &mut Context<'_>) {
+    fn start_serving(&mut self, context: &mut Context<'_>) -> Result<(), GiveUp> {
+        self.activate_inherited(context)?;
         self.phase = Phase::Broadcast;
         self.last_proposed = Zxid::new(self.epoch, 0);
         context.out.push(Action::Became(Role::Leading { epoch: self.epoch }));
         for link in self.links(|learner| learner.stage == Stage::Synchronized) {
             self.let_serve(context, link);
         }
+        Ok(())
     }
 
     fn let_serve(&mut self, context: &mut Context<'_>, link: LinkId) {

@@ -1,12 +1,15 @@
 //! A learner (`Learner`, `Follower`, `Observer`): takes over the leader's history, then follows it.
 
+mod reconfiguration;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use protocol::peer::message::PROTOCOL_VERSION;
-use protocol::peer::{FromLeader, FromLearner, LearnerKind, Membership};
+use protocol::peer::{FromLeader, FromLearner, LearnerKind};
 use protocol::{Epoch, ServerId, SessionId, Zxid};
 
+use self::reconfiguration::{SWITCHED_OFF, note_reconfiguration};
 use crate::action::{Action, Role};
 use crate::breakage::Breakage;
 use crate::context::{Context, GiveUp};
@@ -56,6 +59,8 @@ pub(crate) struct Learning {
     unacknowledged: VecDeque<Zxid>,
     /// Whether only a whole tree will do.
     needs_snapshot: bool,
+    /// The version of the membership that came with NEWLEADER.
+    leader_membership: i64,
 }
 
 impl Learning {
@@ -84,6 +89,7 @@ impl Learning {
             history_end: Zxid::ZERO,
             unacknowledged: VecDeque::new(),
             needs_snapshot: false,
+            leader_membership: 0,
         };
         learning.dial_if_due(context);
         learning
@@ -133,7 +139,7 @@ impl Learning {
             accepted_epoch: context.epochs.accepted,
             server: Some(context.settings.me),
             protocol_version: PROTOCOL_VERSION,
-            membership_version: context.membership_version,
+            membership_version: context.members.version(),
             late_syncs: true,
         };
         context.out.push(Action::ToLeader { link: self.link, message });
@@ -147,7 +153,7 @@ impl Learning {
             (FromLeader::Diff { .. } | FromLeader::Truncate { .. }, Stage::Promised)
                 if self.needs_snapshot =>
             {
-                Err(GiveUp("the leader does not send the whole tree"))
+                Err(GiveUp::Look("the leader does not send the whole tree"))
             }
             (FromLeader::Diff { .. }, Stage::Promised) => {
                 // The leader's history has all that is in this log, so all of it is committed.
@@ -157,7 +163,7 @@ impl Learning {
             }
             (FromLeader::Truncate { zxid }, Stage::Promised) => {
                 if zxid > context.history.last() {
-                    return Err(GiveUp("the leader cuts the log behind its end"));
+                    return Err(GiveUp::Look("the leader cuts the log behind its end"));
                 }
                 self.truncate(context, zxid);
                 self.stage = Stage::Synchronizing;
@@ -172,15 +178,26 @@ impl Learning {
             (FromLeader::Inform { zxid, envelope }, stage) if stage >= Stage::Synchronizing => {
                 self.on_inform(context, zxid, envelope)
             }
-            (FromLeader::CommitAndActivate { .. } | FromLeader::InformAndActivate { .. }, _) => {
-                Err(GiveUp(RECONFIGURED))
+            (FromLeader::CommitAndActivate { .. } | FromLeader::InformAndActivate { .. }, _)
+                if !context.settings.reconfig_enabled =>
+            {
+                Err(GiveUp::Look(SWITCHED_OFF))
+            }
+            (FromLeader::CommitAndActivate { zxid, leader }, stage) if stage >= Stage::Synchronizing => {
+                self.activate_committed(context, zxid, leader)
+            }
+            (FromLeader::InformAndActivate { zxid, leader, envelope }, stage)
+                if stage >= Stage::Synchronizing =>
+            {
+                self.on_proposal(context, zxid, envelope)?;
+                self.activate_committed(context, zxid, leader)
             }
             (FromLeader::NewLeader { epoch, membership }, Stage::Synchronizing) => {
-                if membership.is_some_and(|text| is_newer(&text, context.membership_version)) {
-                    return Err(GiveUp(RECONFIGURED));
+                if let Some(text) = membership {
+                    self.note_leader_membership(context, &text)?;
                 }
                 if epoch != self.epoch {
-                    return Err(GiveUp("the leader announced another epoch than it had proposed"));
+                    return Err(GiveUp::Look("the leader announced another epoch than it had proposed"));
                 }
                 self.stage = Stage::Persisting;
                 self.history_end = context.history.last();
@@ -191,6 +208,7 @@ impl Learning {
                 Ok(())
             }
             (FromLeader::UpToDate, Stage::Synchronized) => {
+                self.activate_leader_membership(context)?;
                 self.serve(context);
                 Ok(())
             }
@@ -198,7 +216,7 @@ impl Learning {
             (FromLeader::Ping { .. }, _) => Ok(()),
             // Sessions and sync are the business of those above.
             (FromLeader::Revalidate { .. } | FromLeader::Sync | FromLeader::Unknown { .. }, _) => Ok(()),
-            _ => Err(GiveUp("the leader sent a packet that does not belong here")),
+            _ => Err(GiveUp::Look("the leader sent a packet that does not belong here")),
         }
     }
 
@@ -210,7 +228,7 @@ impl Learning {
             // This server may have voted for the epoch already, and must not be counted twice.
             None
         } else {
-            return Err(GiveUp("the leader's epoch is older than one that was accepted"));
+            return Err(GiveUp::Look("the leader's epoch is older than one that was accepted"));
         };
         self.epoch = epoch;
         self.stage = Stage::Promised;
@@ -224,13 +242,14 @@ impl Learning {
         let reload = to < context.history.committed();
         context.history.truncate(to);
         self.committed = to;
+        self.forget_what_is_cut(context, to);
         context.out.push(Action::Truncate { to, reload });
     }
 
     /// The tree that followed SNAP is in memory and on stable storage; the log begins anew behind it.
     pub fn on_snapshot(&mut self, context: &mut Context<'_>, zxid: Zxid) -> Result<(), GiveUp> {
         if !self.awaits_plan() {
-            return Err(GiveUp("the leader sent a snapshot that does not belong here"));
+            return Err(GiveUp::Look("the leader sent a snapshot that does not belong here"));
         }
         self.heard_ms = context.now_ms;
         context.history.reset(zxid);
@@ -241,11 +260,12 @@ impl Learning {
     }
 
     fn on_proposal(&mut self, context: &mut Context<'_>, zxid: Zxid, envelope: Bytes) -> Result<(), GiveUp> {
+        note_reconfiguration(context, zxid, &envelope)?;
         if zxid <= self.skip_up_to {
             return Ok(());
         }
         if !context.history.continues_with(zxid) {
-            return Err(GiveUp("the leader left out a proposal"));
+            return Err(GiveUp::Look("the leader left out a proposal"));
         }
         context.history.append(zxid, envelope.clone());
         context.out.push(Action::Append { zxid, envelope });
@@ -260,7 +280,7 @@ impl Learning {
             return Ok(());
         }
         if zxid > context.history.last() {
-            return Err(GiveUp("the leader committed what it had not proposed"));
+            return Err(GiveUp::Look("the leader committed what it had not proposed"));
         }
         self.committed = self.committed.max(zxid);
         if self.stage == Stage::Serving {
@@ -327,7 +347,7 @@ impl Learning {
     pub fn on_tick(&mut self, context: &mut Context<'_>) -> Result<(), GiveUp> {
         self.dial_if_due(context);
         if context.now_ms >= self.deadline_ms(context.settings) {
-            return Err(GiveUp("the leader says nothing"));
+            return Err(GiveUp::Look("the leader says nothing"));
         }
         Ok(())
     }
@@ -343,13 +363,4 @@ impl Learning {
             _ => self.heard_ms + settings.sync_ms(),
         }
     }
-}
-
-/// Whoever went on with the members that it was told at its start would count other quorums than the rest.
-const RECONFIGURED: &str =
-    "the ensemble was reconfigured, and this release cannot follow that: give it the present members";
-
-/// Whether a leader's members are of a later reconfiguration than ours. A text that says nothing of that counts as old.
-fn is_newer(text: &str, version: i64) -> bool {
-    Membership::parse(text).is_ok_and(|membership| membership.version > version)
 }

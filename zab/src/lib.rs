@@ -19,6 +19,7 @@ pub mod invariants;
 mod leading;
 mod learning;
 pub mod link;
+mod members;
 pub mod peer;
 pub mod quorum;
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! One server of an ensemble: looking for a leader, leading, or learning from one (`QuorumPeer`).
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use protocol::peer::{
-    FromLeader, FromLearner, LearnerKind, Member, MemberRole, Membership, Notification, ServerState,
+    FromLeader, FromLearner, LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote,
 };
 use protocol::{ServerId, SessionId, Zxid};
 
@@ -14,11 +16,15 @@ use crate::history::History;
 use crate::leading::{Leading, LearnerCounts, Waiting};
 use crate::learning::Learning;
 use crate::link::LinkId;
-use crate::quorum::{Electorate, QuorumError};
+use crate::members::Members;
+use crate::quorum::{Electorate, QuorumError, VoterSet};
 use crate::settings::PeerSettings;
 
 /// Learners that connected before this server knew whether it leads. More are turned away.
 const EARLY_LEARNERS_MAX: usize = 1_000;
+
+/// Servers whose connections are remembered.
+const CONNECTED_MAX: usize = 1_000;
 
 /// Attempts to join a leader that may fail before a learner pauses, and how often the pause grows.
 const JOINS_WITHOUT_PAUSE: u32 = 2;
@@ -38,6 +44,8 @@ pub struct Peer {
     election: Option<Election>,
     state: State,
     links_dialed: u64,
+    /// Servers with a connection between election ports, voters or not.
+    connected: BTreeSet<ServerId>,
     early: Vec<Early>,
     /// Attempts in a row to learn from a leader that ended before this server served anybody.
     failed_joins: u32,
@@ -68,25 +76,24 @@ impl Peer {
     pub fn member(
         settings: PeerSettings,
         membership: Membership,
+        proposed: Option<Membership>,
         epochs: Epochs,
         last: Zxid,
     ) -> Result<Peer, QuorumError> {
-        let electorate = Electorate::new(&membership, None)?;
-        let membership_text = membership.to_string();
+        let members = Members::new(settings.me, settings.kind, membership, proposed)?;
         let election_settings = ElectionSettings {
             me: settings.me,
             finalize_wait_ms: settings.finalize_wait_ms,
             notification_interval_min_ms: settings.notification_interval_min_ms,
             notification_interval_max_ms: settings.notification_interval_max_ms,
         };
-        let election = Election::new(election_settings, electorate.clone(), membership_text.clone());
+        let text = members.committed_text().to_owned();
+        let election = Election::new(election_settings, members.electorate.clone(), text);
         let ground = Ground {
             history: History::new(last, settings.history_entries_max, settings.history_bytes_max),
             settings,
             breakage: None,
-            membership,
-            membership_text,
-            electorate,
+            members,
             epochs,
             durable: last,
         };
@@ -98,14 +105,12 @@ impl Peer {
     pub fn alone(now_ms: u64, me: ServerId, last: Zxid) -> Peer {
         let settings = PeerSettings::alone(me);
         let membership = alone(settings.me);
-        let electorate = Electorate::new(&membership, None).expect("one voter can be counted");
+        let members = Members::new(me, settings.kind, membership, None).expect("one voter can be counted");
         let ground = Ground {
             history: History::new(last, 0, 0),
             settings,
             breakage: None,
-            membership,
-            membership_text: String::new(),
-            electorate,
+            members,
             epochs: Epochs::default(),
             durable: last,
         };
@@ -118,6 +123,7 @@ impl Peer {
             election,
             state,
             links_dialed: 0,
+            connected: BTreeSet::new(),
             early: Vec::new(),
             failed_joins: 0,
             needs_snapshot: false,
@@ -151,6 +157,9 @@ impl Peer {
         notification: Notification,
         out: &mut Vec<Action>,
     ) {
+        if self.state() == ServerState::Looking {
+            self.heed_membership(now_ms, &notification, out);
+        }
         self.elect(now_ms, out, |election, actions| {
             election.on_notification(now_ms, from, notification, actions);
         });
@@ -158,11 +167,15 @@ impl Peer {
 
     /// A connection between election ports stands.
     pub fn on_peer_connected(&mut self, now_ms: u64, peer: ServerId, out: &mut Vec<Action>) {
+        if self.connected.len() < CONNECTED_MAX {
+            self.connected.insert(peer);
+        }
         self.elect(now_ms, out, |election, actions| election.on_connected(peer, actions));
     }
 
     /// A connection between election ports is gone.
     pub fn on_peer_disconnected(&mut self, now_ms: u64, peer: ServerId, out: &mut Vec<Action>) {
+        self.connected.remove(&peer);
         self.elect(now_ms, out, |election, actions| election.on_disconnected(peer, actions));
     }
 
@@ -265,7 +278,9 @@ impl Peer {
     /// A connection on the quorum port is gone, or [`Action::ConnectLeader`] failed.
     pub fn on_link_closed(&mut self, now_ms: u64, link: LinkId, out: &mut Vec<Action>) {
         match &mut self.state {
-            State::Leading(leading) => leading.on_closed(link),
+            State::Leading(_) => {
+                self.lead(now_ms, out, |leading, context| leading.on_closed(context, link));
+            }
             State::Looking => self.early.retain(|early| early.link != link),
             State::Learning(learning) if learning.link() == link => {
                 self.look(now_ms, "the connection to the leader is gone", out);
@@ -376,7 +391,7 @@ impl Peer {
     /// The learners of this leader; `None` if it does not lead.
     pub fn learner_counts(&self) -> Option<LearnerCounts> {
         match &self.state {
-            State::Leading(leading) => Some(leading.counts(&self.ground.electorate)),
+            State::Leading(leading) => Some(leading.counts(&self.ground.members.electorate)),
             _ => None,
         }
     }
@@ -393,7 +408,29 @@ impl Peer {
 
     /// Who belongs to the ensemble.
     pub fn membership(&self) -> &Membership {
-        &self.ground.membership
+        self.ground.members.committed()
+    }
+
+    /// The membership that may take the place of that one.
+    pub fn proposed_membership(&self) -> Option<&Membership> {
+        self.ground.members.proposed().map(|membership| &**membership)
+    }
+
+    /// Whether enough of the servers that would vote in a membership are in sync with this leader, so that it could come
+    /// into force (`Leader.isQuorumSynced`).
+    ///
+    /// # Errors
+    /// A membership with more voters than can be counted together with those of now, or whose groups make no sense.
+    pub fn could_decide(&self, membership: &Membership) -> Result<bool, QuorumError> {
+        Electorate::new(self.membership(), Some(membership))?;
+        let electorate = Electorate::new(membership, None)?;
+        let State::Leading(leading) = &self.state else { return Ok(false) };
+        let mut ready = VoterSet::default();
+        electorate.insert(&mut ready, self.ground.settings.me);
+        for server in leading.ready_voters() {
+            electorate.insert(&mut ready, server);
+        }
+        Ok(electorate.decides(ready))
     }
 
     /// What notifications say this server does.
@@ -412,20 +449,28 @@ impl Peer {
         use std::hash::Hash;
         (&self.state, &self.ground.epochs, &self.ground.history, self.ground.durable, self.early.len())
             .hash(hasher);
+        (self.membership().version, self.proposed_membership().map(|proposed| proposed.version)).hash(hasher);
         for early in &self.early {
             (early.link, early.info.is_some()).hash(hasher);
         }
     }
 
     fn kind(&self) -> LearnerKind {
-        match self.ground.membership.members.get(&self.ground.settings.me) {
-            Some(member) if member.role == MemberRole::Participant => LearnerKind::Follower,
-            Some(_) => LearnerKind::Observer,
-            None => self.ground.settings.kind,
-        }
+        self.ground.members.kind()
     }
 
     fn look(&mut self, now_ms: u64, why: &'static str, out: &mut Vec<Action>) {
+        self.leave_role(why, out);
+        let standing = Standing {
+            last_zxid: Some(self.ground.history.last()).filter(|_| !self.needs_snapshot),
+            current_epoch: self.ground.epochs.current,
+            may_vote: self.ground.members.electorate.is_committed_voter(self.ground.settings.me),
+            kind: self.kind(),
+        };
+        self.elect(now_ms, out, |election, actions| election.start(now_ms, &standing, actions));
+    }
+
+    fn leave_role(&mut self, why: &'static str, out: &mut Vec<Action>) {
         match std::mem::replace(&mut self.state, State::Looking) {
             State::Leading(leading) => {
                 for link in leading.all_links() {
@@ -444,13 +489,54 @@ impl Peer {
             State::Looking => {}
         }
         out.push(Action::Became(Role::Looking { why }));
-        let standing = Standing {
-            last_zxid: Some(self.ground.history.last()).filter(|_| !self.needs_snapshot),
-            current_epoch: self.ground.epochs.current,
-            may_vote: self.ground.electorate.is_committed_voter(self.ground.settings.me),
-            kind: self.kind(),
-        };
-        self.elect(now_ms, out, |election, actions| election.start(now_ms, &standing, actions));
+    }
+
+    /// A role has come to its end.
+    fn end_role(&mut self, now_ms: u64, end: GiveUp, out: &mut Vec<Action>) {
+        match end {
+            GiveUp::Look(why) => self.look(now_ms, why, out),
+            GiveUp::Follow { leader, zxid } => {
+                self.leave_role("a reconfiguration says who leads", out);
+                self.failed_joins = 0;
+                let state = match self.kind() {
+                    _ if leader == self.ground.settings.me => ServerState::Leading,
+                    LearnerKind::Follower => ServerState::Following,
+                    LearnerKind::Observer => ServerState::Observing,
+                };
+                if let Some(election) = &mut self.election {
+                    election.settle(state, Vote { leader, zxid, peer_epoch: -1 }, -1);
+                }
+                self.take_role(now_ms, leader, out);
+            }
+        }
+    }
+
+    /// A server that knows of a later reconfiguration is believed: it may be all that is left of a quorum that this server
+    /// does not know (`FastLeaderElection.WorkerReceiver`).
+    fn heed_membership(&mut self, now_ms: u64, notification: &Notification, out: &mut Vec<Action>) {
+        let Some(text) = &notification.membership else { return };
+        if !self.ground.settings.reconfig_enabled || text == self.ground.members.committed_text() {
+            return;
+        }
+        let Ok(membership) = Membership::parse(text) else { return };
+        // What cannot be counted is as good as what cannot be read.
+        if let Ok(Some(_)) = self.ground.members.activate(membership.into(), None, out) {
+            self.adopt_membership(now_ms, out);
+            self.look(now_ms, "there is a later membership", out);
+        }
+    }
+
+    /// Elections go by the membership that there is now.
+    fn adopt_membership(&mut self, now_ms: u64, out: &mut Vec<Action>) {
+        if !self.ground.members.take_changed() {
+            return;
+        }
+        let Some(election) = &mut self.election else { return };
+        election.set_electorate(self.ground.members.electorate.clone());
+        election.set_membership_text(self.ground.members.committed_text());
+        for peer in self.connected.clone() {
+            self.elect(now_ms, out, |election, actions| election.on_connected(peer, actions));
+        }
     }
 
     fn elect(
@@ -494,7 +580,7 @@ impl Peer {
     fn become_leader(&mut self, now_ms: u64, out: &mut Vec<Action>) {
         match Leading::begin(&mut self.ground.context(now_ms, out)) {
             Ok(leading) => self.state = State::Leading(leading),
-            Err(GiveUp(why)) => return self.look(now_ms, why, out),
+            Err(end) => return self.end_role(now_ms, end, out),
         }
         self.note_epoch();
         for Early { link, info } in std::mem::take(&mut self.early) {
@@ -528,8 +614,9 @@ impl Peer {
         let mut context = self.ground.context(now_ms, out);
         let result = step(leading, &mut context);
         let serves_now = !was_serving && leading.is_serving();
+        self.adopt_membership(now_ms, out);
         match result {
-            Err(GiveUp(why)) => self.look(now_ms, why, out),
+            Err(end) => self.end_role(now_ms, end, out),
             Ok(()) if serves_now => self.note_epoch(),
             Ok(()) => {}
         }
@@ -552,8 +639,9 @@ impl Peer {
         let serves_now = !was_serving && learning.is_serving();
         // The log may have become shorter.
         self.ground.durable = self.ground.durable.min(self.ground.history.last());
+        self.adopt_membership(now_ms, out);
         match result {
-            Err(GiveUp(why)) => self.look(now_ms, why, out),
+            Err(end) => self.end_role(now_ms, end, out),
             Ok(()) if serves_now => self.note_epoch(),
             Ok(()) => {}
         }

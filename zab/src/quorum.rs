@@ -145,6 +145,15 @@ impl Electorate {
         self.committed.decides(set)
     }
 
+    /// The same servers as in a set of another electorate, apart from those that have no vote here.
+    pub fn carry_over(&self, set: VoterSet, from: &Electorate) -> VoterSet {
+        let mut carried = VoterSet::default();
+        for server in from.voters().filter(|&server| from.contains(set, server)) {
+            self.insert(&mut carried, server);
+        }
+        carried
+    }
+
     /// Everybody.
     pub fn all(&self) -> VoterSet {
         VoterSet(low_bits(self.voters.len()))

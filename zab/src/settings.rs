@@ -10,6 +10,8 @@ pub struct PeerSettings {
     pub me: ServerId,
     /// Whether it takes part or only observes, unless the membership says otherwise.
     pub kind: LearnerKind,
+    /// Whether the membership may change (`reconfigEnabled`). All members must agree on it.
+    pub reconfig_enabled: bool,
     /// The unit of `init_limit` and `sync_limit` (`tickTime`).
     pub tick_ms: u64,
     /// Ticks that a leader may need to gather a quorum, and a learner to be in sync (`initLimit`).
@@ -39,6 +41,7 @@ impl PeerSettings {
         PeerSettings {
             me,
             kind: LearnerKind::Follower,
+            reconfig_enabled: false,
             tick_ms: 0,
             init_limit: 0,
             sync_limit: 0,

@@ -1,4 +1,5 @@
-//! A member of an ensemble that was reconfigured behind its back must not go on with the members of its start.
+//! What a follower makes of a leader with other members: it goes by them when they are in force, and not before; and where
+//! reconfiguration is switched off it must not go on with the members of its start.
 
 use bytes::Bytes;
 use protocol::peer::{
@@ -24,9 +25,14 @@ struct Follower {
 
 impl Follower {
     fn new() -> Follower {
+        Follower::with_reconfig(false)
+    }
+
+    fn with_reconfig(reconfig_enabled: bool) -> Follower {
         let settings = PeerSettings {
             me: ServerId::new(1),
             kind: LearnerKind::Follower,
+            reconfig_enabled,
             tick_ms: 100,
             init_limit: 10,
             sync_limit: 5,
@@ -38,7 +44,7 @@ impl Follower {
             history_bytes_max: 1_000,
         };
         let mut out = Vec::new();
-        let peer = Peer::member(settings, membership(7), Epochs::default(), Zxid::ZERO);
+        let peer = Peer::member(settings, membership(7), None, Epochs::default(), Zxid::ZERO);
         let mut peer = peer.expect("three voters can be counted");
         peer.start(0, &mut out);
         let vote = Some(Vote { leader: ServerId::new(3), zxid: Zxid::ZERO, peer_epoch: 1 });
@@ -111,4 +117,46 @@ fn a_reconfiguration_ends_following() {
         follower.hear(message);
         assert!(follower.gave_up().unwrap().contains("reconfigured"));
     }
+}
+
+/// The membership that the follower goes by from now on, if there is a new one.
+fn activated(follower: &Follower) -> Option<i64> {
+    follower.out.iter().find_map(|action| match action {
+        Action::Activate(membership) => Some(membership.version),
+        _ => None,
+    })
+}
+
+#[test]
+fn the_leaders_members_are_in_force_when_it_is_established() {
+    let first = Zxid::new(Epoch::new(1), 0).to_wire();
+    let mut follower = Follower::with_reconfig(true);
+    follower.new_leader(first);
+    assert_eq!(activated(&follower), None);
+    follower.hear(FromLeader::UpToDate);
+    assert_eq!(activated(&follower), Some(first));
+    assert!(follower.peer.learns_from(follower.link));
+}
+
+#[test]
+fn members_that_are_only_proposed_are_not_in_force_whatever_newleader_says() {
+    // A Java leader with a reconfiguration under way tells of it in NEWLEADER.
+    let proposed = Zxid::new(Epoch::new(1), 1).to_wire();
+    let mut follower = Follower::with_reconfig(true);
+    follower.new_leader(proposed);
+    follower.hear(FromLeader::UpToDate);
+    assert_eq!(activated(&follower), None);
+    assert_eq!(follower.peer.proposed_membership().map(|membership| membership.version), Some(proposed));
+    assert!(follower.peer.learns_from(follower.link));
+}
+
+#[test]
+fn members_that_nobody_proposed_are_not_activated() {
+    let mut follower = Follower::with_reconfig(true);
+    follower.new_leader(7);
+    follower.hear(FromLeader::UpToDate);
+    let zxid = Zxid::new(Epoch::new(1), 1);
+    follower.hear(FromLeader::Proposal { zxid, envelope: Bytes::from_static(b"something else") });
+    follower.hear(FromLeader::CommitAndActivate { zxid, leader: ServerId::new(3) });
+    assert!(follower.gave_up().unwrap().contains("not proposed"));
 }

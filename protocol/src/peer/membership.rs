@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 
 use crate::ServerId;
 
+mod change;
 mod check;
 mod error;
 mod member;
 mod properties;
 mod text;
 
+pub use change::ChangeError;
 pub use error::{MemberError, MembershipError, MembershipProblem};
 pub use text::MembershipLine;
 

@@ -25,6 +25,13 @@ pub(crate) enum Work {
         /// Whether the connection ends with it.
         close: bool,
     },
+    /// A session that only this server knows begins.
+    OpenLocal {
+        /// The negotiated timeout.
+        timeout_ms: i32,
+    },
+    /// A session that only this server knows ends, as its client asked.
+    CloseLocal,
     /// A session taken up again, once everything that it asked for on its old connection is done.
     Resume {
         /// The negotiated timeout.

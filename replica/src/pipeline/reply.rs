@@ -30,6 +30,10 @@ pub(crate) fn write_reply(
                 stat.write(out);
             }
         }
+        (TxnBody::SetData { data, reconfig: true, .. }, Outcome::DataSet { stat }) => {
+            out.put_buffer(*data);
+            stat.write(out);
+        }
         (_, Outcome::DataSet { stat } | Outcome::AclSet { stat }) => stat.write(out),
         (TxnBody::Multi(subs), Outcome::Multi(outcomes)) => write_results(out, subs, outcomes),
         _ => {}

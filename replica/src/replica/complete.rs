@@ -9,7 +9,7 @@ use protocol::txn::{Transaction, TxnBody, TxnHeader};
 use protocol::{SessionId, Xid, Zxid};
 use tree::{Tree, WatcherId};
 
-use super::{Connection, Replica, find_in};
+use super::{Connection, Replica, Standing, find_in};
 use crate::input::Now;
 use crate::limits;
 use crate::output::{Delivery, Fact, Outlet, Outputs};
@@ -23,7 +23,11 @@ impl Replica {
     /// Applies and answers whatever can be. Called at the end of every batch of events.
     pub(super) fn complete(&mut self, now: Now, outlet: &mut dyn Outlet) {
         let shared = Arc::clone(&self.shared);
-        while self.can_complete() || !self.outputs.is_empty() || self.transfer_is_due() {
+        while self.can_complete()
+            || self.resolve_doubts(now)
+            || !self.outputs.is_empty()
+            || self.transfer_is_due()
+        {
             let mut tree = shared.lock().write();
             self.complete_batch(now, &mut tree);
             self.start_due_transfer(&mut tree);
@@ -164,7 +168,7 @@ impl Replica {
                 drop(sessions);
                 self.outputs.facts.push(Fact::SessionOpened { session, timeout_ms: *timeout_ms });
                 let connection = connection.and_then(|id| find_in(&self.connections, id));
-                welcome(&self.shared, connection, &mut self.outputs, session, *timeout_ms);
+                welcome(&self.shared, (connection, false), &mut self.outputs, session, *timeout_ms);
             }
             TxnBody::CloseSession { .. } => {
                 self.outputs.facts.push(Fact::SessionClosed { session, zxid });
@@ -197,10 +201,23 @@ impl Replica {
         let start = self.outputs.bytes.len();
         match entry.work {
             Work::Transaction(_) | Work::Forwarded => unreachable!("transactions are completed elsewhere"),
-            Work::Resume { timeout_ms } => {
+            Work::Resume { timeout_ms } | Work::OpenLocal { timeout_ms } => {
                 let session = entry.session;
-                self.outputs.facts.push(Fact::SessionResumed { session });
-                welcome(&self.shared, Some(connection), &mut self.outputs, session, timeout_ms);
+                self.outputs.facts.push(match entry.work {
+                    Work::Resume { .. } => Fact::SessionResumed { session },
+                    _ => Fact::SessionOpened { session, timeout_ms },
+                });
+                let read_only = self.standing == Standing::ReadOnly;
+                let known = (Some(connection), read_only);
+                welcome(&self.shared, known, &mut self.outputs, session, timeout_ms);
+            }
+            Work::CloseLocal => {
+                let zxid = tree.last_zxid();
+                self.outputs.facts.push(Fact::SessionClosed { session: entry.session, zxid });
+                self.shared.sessions.lock().remove(entry.session);
+                write_header_frame(&mut self.outputs.bytes, entry.xid, zxid.to_wire(), 0);
+                self.outputs.deliver(id, start, 1, latency_ms);
+                self.outputs.deliveries.push(Delivery::Close { connection: id });
             }
             Work::Relay { close } => {
                 self.outputs.bytes.extend_from_slice(body);
@@ -240,7 +257,7 @@ enum Whose {
 /// The answer to a handshake that succeeded.
 fn welcome(
     shared: &Shared,
-    connection: Option<&Connection>,
+    (connection, read_only): (Option<&Connection>, bool),
     outputs: &mut Outputs,
     session: SessionId,
     timeout_ms: i32,
@@ -254,7 +271,7 @@ fn welcome(
         timeout_ms,
         session,
         password: session.password(),
-        read_only: connection.wants_read_only_byte.then_some(false),
+        read_only: connection.wants_read_only_byte.then_some(read_only),
     }
     .write(&mut outputs.bytes);
     frame.close(&mut outputs.bytes);

@@ -11,7 +11,8 @@ use protocol::peer::{FromLeader, FromLearner};
 use protocol::{ErrorCode, Id, OpCode, SessionId, Xid};
 use zab::{Action, LinkId};
 
-use super::{Replica, Standing, find};
+use super::doubts::Asker;
+use super::{Known, Replica, Standing, find};
 use crate::input::{ConnectionId, Now};
 use crate::output::{Delivery, Fact};
 use crate::pipeline::queue::Work;
@@ -108,36 +109,47 @@ impl Replica {
 
     /// A learner asks whether a session is alive, to serve it from now on.
     pub(super) fn on_renewal_asked(&mut self, now: Now, link: LinkId, session: SessionId) {
-        let mut sessions = self.shared.sessions.lock();
-        let alive = sessions.get(session).is_some_and(|tracked| !tracked.closing);
-        let mut moved = None;
-        if alive {
-            sessions.touch(session, now.monotonic_ms);
-            moved = sessions.set_owner(session, Owner::Learner(link));
+        if self.is_alive(session) {
+            return self.hand_to_learner(now, link, session);
         }
+        if self.doubt(now, session, Asker::Learner(link)).is_none() {
+            self.emit(Action::ToLearner { link, message: FromLeader::Revalidate { session, valid: false } });
+        }
+    }
+
+    /// The session is alive, and served by a learner from now on.
+    pub(super) fn hand_to_learner(&mut self, now: Now, link: LinkId, session: SessionId) {
+        let mut sessions = self.shared.sessions.lock();
+        sessions.touch(session, now.monotonic_ms);
+        let moved = sessions.set_owner(session, Owner::Learner(link));
         drop(sessions);
         if let Some(connection) = moved {
             self.outputs.deliveries.push(Delivery::Close { connection });
             self.forget(connection);
         }
-        self.emit(Action::ToLearner { link, message: FromLeader::Revalidate { session, valid: alive } });
+        self.emit(Action::ToLearner { link, message: FromLeader::Revalidate { session, valid: true } });
     }
 
     /// Whether a session may ask for something over this server (`SessionTrackerImpl.checkSession`).
-    pub(super) fn check_owner(&mut self, session: SessionId, owner: Owner) -> Result<(), ErrorCode> {
+    pub(super) fn check_owner(&mut self, session: SessionId, owner: Owner) -> Result<Known, ErrorCode> {
         if self.standing == (Standing::Leading { alone: true }) {
-            return Ok(());
+            return Ok(Known::Everywhere);
         }
         let mut sessions = self.shared.sessions.lock();
         match sessions.get(session) {
+            // Another server's local session, about which nobody else can say anything.
+            None if self.settings.local_sessions && session.server() != self.settings.server => {
+                Ok(Known::Here)
+            }
             None => Err(ErrorCode::SessionExpired),
+            Some(tracked) if tracked.local => Ok(Known::Here),
             Some(tracked) if tracked.closing => Err(ErrorCode::SessionExpired),
             Some(tracked) if tracked.owner == Owner::Unknown => {
                 sessions.set_owner(session, owner);
-                Ok(())
+                Ok(Known::Everywhere)
             }
-            Some(tracked) if tracked.owner != owner => Err(ErrorCode::SessionMoved),
-            Some(_) => Ok(()),
+            Some(tracked) if tracked.owner != owner && !self.serves_moved => Err(ErrorCode::SessionMoved),
+            Some(_) => Ok(Known::Everywhere),
         }
     }
 
@@ -157,21 +169,37 @@ impl Replica {
         let request = (Xid::new(cxid), op, now.monotonic_ms);
         if op == OpCode::CreateSession.to_wire() {
             let timeout_ms = Reader::new(body).i32().unwrap_or(self.settings.session_timeout_min_ms);
-            self.propose(now, (None, session, ids, Ok(())), request, |pending, context, out| {
-                pending.prepare_create_session(context, timeout_ms, out);
-            });
+            self.propose(
+                now,
+                (None, session, ids, Ok(Known::Everywhere)),
+                request,
+                |pending, context, out| {
+                    pending.prepare_create_session(context, timeout_ms, out);
+                },
+            );
+            // A local session that becomes everybody's has more requests right behind this.
+            let mut sessions = self.shared.sessions.lock();
+            if self.settings.local_sessions && sessions.get(session).is_none() {
+                sessions.add(session, timeout_ms, None, now.monotonic_ms);
+            }
             return;
         }
         let known = OpCode::from_wire(op).filter(|op| op.is_write() && *op != OpCode::DeleteContainer);
         let Some(known) = known else {
-            self.propose(now, (None, session, ids, Ok(())), request, |pending, context, out| {
-                pending.refuse(context, ErrorCode::Unimplemented, out);
-            });
+            self.propose(
+                now,
+                (None, session, ids, Ok(Known::Everywhere)),
+                request,
+                |pending, context, out| {
+                    pending.refuse(context, ErrorCode::Unimplemented, out);
+                },
+            );
             return;
         };
         // The end of a session is not refused: whoever asks for it has nothing else to wait for.
         let closes = known == OpCode::CloseSession;
-        let check = if closes { Ok(()) } else { self.check_owner(session, Owner::Learner(link)) };
+        let check =
+            if closes { Ok(Known::Everywhere) } else { self.check_owner(session, Owner::Learner(link)) };
         if closes {
             self.shared.sessions.lock().set_closing(session);
         }

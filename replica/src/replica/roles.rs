@@ -7,7 +7,7 @@ use protocol::{OpCode, Xid, Zxid};
 use tree::Pending;
 use zab::{Action, LinkId, Role};
 
-use super::{Replica, Standing};
+use super::{Known, Replica, Standing};
 use crate::input::{Now, PeerInput};
 use crate::output::{Delivery, Fact, PeerOutput};
 use crate::status::ServerRole;
@@ -155,8 +155,11 @@ impl Replica {
         self.shared.status.set_role(what, now.monotonic_ms);
         self.note_learners();
         match role {
-            Role::Looking { .. } => self.leave_role(),
-            Role::Preparing | Role::Joining { .. } => {}
+            Role::Looking { .. } => {
+                self.leave_role();
+                self.plan_read_only(now);
+            }
+            Role::Preparing | Role::Joining { .. } => self.stop_serving_reads(),
             Role::Leading { .. } => {
                 self.enter_role(now, Standing::Leading { alone: false });
                 self.close_stray_sessions(now);
@@ -174,7 +177,7 @@ impl Replica {
 
     /// Nobody can be served: connections are closed, and what was under way is forgotten. Transactions are not: they are
     /// logged, and the next leader decides about them.
-    fn leave_role(&mut self) {
+    pub(super) fn leave_role(&mut self) {
         self.standing = Standing::Out;
         for connection in std::mem::take(&mut self.connections).into_iter().flatten() {
             self.shared.watches.lock().remove_watcher(connection.id.watcher());
@@ -192,6 +195,7 @@ impl Replica {
         self.progress.syncs = self.syncs;
         self.reaper.candidates.clear();
         self.forget_renewals();
+        self.doubts.clear();
         self.forget_transfers();
     }
 
@@ -222,9 +226,14 @@ impl Replica {
         drop(tree);
         for session in strays {
             let request = (Xid::new(0), OpCode::CloseSession.to_wire(), now.monotonic_ms);
-            self.propose(now, (None, session, &[], Ok(())), request, |pending, context, out| {
-                pending.prepare_close_session(context, out);
-            });
+            self.propose(
+                now,
+                (None, session, &[], Ok(Known::Everywhere)),
+                request,
+                |pending, context, out| {
+                    pending.prepare_close_session(context, out);
+                },
+            );
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Tracked {
     pub owner: Owner,
     /// Whether its end is already under way.
     pub closing: bool,
+    /// Whether only this server knows it: no transaction has opened it, and none will close it.
+    pub local: bool,
     /// When the client was last heard, by the monotonic clock.
     pub heard_ms: Arc<AtomicU64>,
     deadline_ms: u64,
@@ -73,9 +75,24 @@ impl SessionTracker {
         let owner = if connection.is_some() { Owner::Here } else { Owner::Unknown };
         self.sessions.insert(
             session,
-            Tracked { timeout_ms, connection, owner, closing: false, heard_ms, deadline_ms },
+            Tracked { timeout_ms, connection, owner, closing: false, local: false, heard_ms, deadline_ms },
         );
         self.deadlines.entry(deadline_ms).or_default().push(session);
+    }
+
+    /// Starts to track a session that only this server knows.
+    pub fn add_local(&mut self, session: SessionId, timeout_ms: i32, connection: ConnectionId, now_ms: u64) {
+        self.add(session, timeout_ms, Some(connection), now_ms);
+        if let Some(tracked) = self.sessions.get_mut(&session) {
+            tracked.local = true;
+        }
+    }
+
+    /// A transaction makes a local session known to everybody.
+    pub fn make_global(&mut self, session: SessionId) {
+        if let Some(tracked) = self.sessions.get_mut(&session) {
+            tracked.local = false;
+        }
     }
 
     /// Forgets everything and tracks these sessions, all as if heard now: what a server does whose role has changed.
@@ -101,9 +118,10 @@ impl SessionTracker {
         if owner == Owner::Here { None } else { tracked.connection.take() }
     }
 
-    /// Sessions with a connection here that were heard at or after `since_ms`, with their timeouts.
+    /// Sessions that all servers know, with a connection here, that were heard at or after `since_ms`, with their
+    /// timeouts.
     pub fn heard_since(&self, since_ms: u64) -> Vec<(SessionId, i32)> {
-        let here = self.sessions.iter().filter(|(_, tracked)| tracked.connection.is_some());
+        let here = self.sessions.iter().filter(|(_, tracked)| tracked.connection.is_some() && !tracked.local);
         here.filter(|(_, tracked)| tracked.heard_ms.load(Ordering::Relaxed) >= since_ms)
             .map(|(&session, tracked)| (session, tracked.timeout_ms))
             .collect()
@@ -154,7 +172,9 @@ impl SessionTracker {
     }
 
     /// Sessions whose time is over, at most `most` of them, now marked as closing. Call again on the next tick.
-    pub fn expired(&mut self, now_ms: u64, most: usize) -> Vec<(SessionId, i32)> {
+    ///
+    /// Of the sessions that all servers know only a leader decides: `local_only` says that this server does not lead.
+    pub fn expired(&mut self, now_ms: u64, most: usize, local_only: bool) -> Vec<(SessionId, i32)> {
         let mut expired = Vec::new();
         while let Some(entry) = self.deadlines.first_entry() {
             let filed_ms = *entry.key();
@@ -168,7 +188,9 @@ impl SessionTracker {
                     self.deadlines.insert(filed_ms, ids);
                     return expired;
                 }
-                self.check_deadline(session, filed_ms, now_ms, &mut expired);
+                if !local_only || self.sessions.get(&session).is_some_and(|tracked| tracked.local) {
+                    self.check_deadline(session, filed_ms, now_ms, &mut expired);
+                }
             }
         }
         expired
@@ -233,19 +255,19 @@ mod tests {
     #[test]
     fn a_silent_session_lives_for_its_timeout_and_at_most_a_tick_more() {
         let mut tracker = tracker_with_a();
-        assert_eq!(tracker.expired(5000, 10), []);
-        assert_eq!(tracker.expired(5999, 10), []);
-        assert_eq!(tracker.expired(6000, 10), [(A, 4000)]);
+        assert_eq!(tracker.expired(5000, 10, false), []);
+        assert_eq!(tracker.expired(5999, 10, false), []);
+        assert_eq!(tracker.expired(6000, 10, false), [(A, 4000)]);
         assert!(tracker.get(A).unwrap().closing);
-        assert_eq!(tracker.expired(60_000, 10), []);
+        assert_eq!(tracker.expired(60_000, 10, false), []);
     }
 
     #[test]
     fn hearing_from_a_client_moves_its_deadline() {
         let mut tracker = tracker_with_a();
         tracker.get(A).unwrap().heard_ms.store(3500, Ordering::Relaxed);
-        assert_eq!(tracker.expired(6000, 10), []);
-        assert_eq!(tracker.expired(8000, 10), [(A, 4000)]);
+        assert_eq!(tracker.expired(6000, 10, false), []);
+        assert_eq!(tracker.expired(8000, 10, false), [(A, 4000)]);
     }
 
     #[test]
@@ -253,7 +275,7 @@ mod tests {
         let mut tracker = SessionTracker::new(2000);
         tracker.add(A, 40_000, None, 0);
         assert_eq!(tracker.resume(A, ConnectionId::new(3, 1), 4000, 1000), None);
-        assert_eq!(tracker.expired(6000, 10), [(A, 4000)]);
+        assert_eq!(tracker.expired(6000, 10, false), [(A, 4000)]);
     }
 
     #[test]
@@ -273,11 +295,30 @@ mod tests {
             tracker.add(SessionId::new(id), 100, None, 0);
         }
         let mut seen = Vec::new();
-        while let portion @ [_, ..] = &tracker.expired(1000, 10)[..] {
+        while let portion @ [_, ..] = &tracker.expired(1000, 10, false)[..] {
             assert!(portion.len() <= 10);
             seen.extend(portion.iter().map(|(session, _)| session.get()));
         }
         seen.sort();
         assert_eq!(seen, (1..=25).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_server_that_does_not_lead_only_expires_its_own() {
+        let mut tracker = tracker_with_a();
+        let local = SessionId::new(2);
+        tracker.add_local(local, 4000, ConnectionId::new(1, 1), 1000);
+        assert_eq!(tracker.heard_since(0), [], "the leader does not know it");
+        assert_eq!(tracker.expired(60_000, 10, true), [(local, 4000)]);
+    }
+
+    #[test]
+    fn a_local_session_can_become_everybodys() {
+        let mut tracker = tracker_with_a();
+        let local = SessionId::new(2);
+        tracker.add_local(local, 4000, ConnectionId::new(1, 1), 1000);
+        tracker.make_global(local);
+        assert_eq!(tracker.heard_since(0), [(local, 4000)]);
+        assert_eq!(tracker.expired(60_000, 10, true), []);
     }
 }

@@ -151,7 +151,11 @@ fn write_answer(
             None => Ok(()),
         },
         Word::Envi => environment::write_envi(out),
-        Word::Isro => out.write_str(if serving { "rw" } else { "null" }),
+        Word::Isro => out.write_str(match server.shared.status.role() {
+            _ if !serving => "null",
+            ServerRole::ReadOnly => "ro",
+            _ => "rw",
+        }),
         Word::Hash if !serving => out.write_str(NOT_SERVING),
         _ if !serving => writeln!(out, "{NOT_SERVING}"),
         Word::Hash => tree.digest_history().try_for_each(|(zxid, digest)| {

@@ -18,9 +18,10 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use replica::pipeline::read::Source;
 use replica::{ConnectionId, Delivery};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::connection::{Connection, Work};
+use super::door::Moved;
 use super::limits;
 use super::link::{Link, LinkCounts, bump};
 use crate::context::ServerContext;
@@ -31,6 +32,9 @@ use crate::stats::count;
 /// The token of a mailbox's bell.
 pub const BELL: Token = Token(usize::MAX);
 const LISTENER: Token = Token(usize::MAX - 1);
+
+/// The first of the threads has the listener.
+pub const THREAD_THAT_ACCEPTS: usize = 0;
 
 /// Requests that are handed to the core before the end of a turn, so that both threads work: large enough for a sync
 /// to be shared by many, small enough for the core not to wait for a whole turn.
@@ -127,6 +131,9 @@ impl IoThread {
     fn turn(&mut self, events: &Events) {
         self.mailboxes[self.index].hush();
         self.now_ms = self.server.clock.monotonic_ms();
+        if self.index == THREAD_THAT_ACCEPTS {
+            self.move_door();
+        }
         for place in std::mem::take(&mut self.ready) {
             self.serve(place);
         }
@@ -364,6 +371,16 @@ impl IoThread {
                 link.paused.store(false, Ordering::SeqCst);
             }
             self.ready.push(place);
+        }
+    }
+
+    /// The membership may say that clients connect elsewhere.
+    fn move_door(&mut self) {
+        if self.server.door.move_if_asked(&mut self.listener) == Moved::Yes
+            && let Some(listener) = &mut self.listener
+            && let Err(error) = self.poll.registry().register(listener, LISTENER, Interest::READABLE)
+        {
+            error!(%error, "cannot watch the port for clients; no client can connect until the server is restarted");
         }
     }
 

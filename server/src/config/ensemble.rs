@@ -6,6 +6,7 @@
 
 mod members;
 mod my_id;
+mod proposed;
 
 pub(super) use members::{Company, Members, OwnLine};
 pub(super) use my_id::Me;
@@ -27,6 +28,15 @@ pub struct EnsembleSettings {
     /// All members, from the lines `server.N`, `group.G` and `weight.N`. A client port that stands
     /// in `clientPort` only is not in it, as in Java.
     pub membership: Membership,
+    /// Whether the members can be changed while the ensemble runs (`reconfigEnabled`, default false). There is a
+    /// configuration file then.
+    pub reconfig_enabled: bool,
+    /// Members that were proposed when this server stopped and are not in force as far as it knows
+    /// (`zoo.cfg.dynamic.next`); newer than `membership`. Only if they can be changed.
+    pub proposed: Option<Membership>,
+    /// Whether one participant would be a server alone (`standaloneEnabled`, default true), so that the members cannot
+    /// become fewer than two.
+    pub standalone_enabled: bool,
     /// Whether this member votes, as the membership says.
     pub role: MemberRole,
     /// The unit of the limits below (`tickTime`, default 3000); the same as for sessions.
@@ -62,6 +72,12 @@ pub struct EnsembleSettings {
     /// Committed transactions kept in memory for learners that were away (`commitLogCount`,
     /// default and least 500).
     pub commit_log_count: u32,
+    /// Whether new sessions are known to their own server only (`localSessionsEnabled`, default
+    /// false).
+    pub local_sessions: bool,
+    /// Whether such a session becomes an ordinary one when it creates an ephemeral node, rather
+    /// than being refused it (`localSessionsUpgradingEnabled`, default false).
+    pub local_sessions_upgrade: bool,
 }
 
 impl EnsembleSettings {
@@ -86,10 +102,21 @@ impl EnsembleSettings {
         let learner_connect_delay_ms = small(reader.number("leaderConnectDelayDuringRetryMs", 0..=i64::MAX)?);
         let leader_serves_clients = reader.flag("leaderServes")?;
         let commit_log_count = small(reader.number_at_least("commitLogCount", 500)?);
+        let standalone_enabled = reader.flag("standaloneEnabled")?;
+        let reconfig_enabled = reader.flag("reconfigEnabled")?;
+        let local_sessions = reader.flag("localSessionsEnabled")?;
+        let local_sessions_upgrade = reader.flag("localSessionsUpgradingEnabled")?;
         let (Some(me), Some(limits)) = (me, limits) else {
             return Ok(None);
         };
         let me = me.id;
+        let proposed = match reconfig_enabled {
+            true => read_proposed(reader, source, members)?,
+            false => {
+                proposed::warn_if_left_behind(reader, source);
+                None
+            }
+        };
         let role = members.role(me);
         if let Some((stated, given)) = stated_role
             && stated != role
@@ -100,6 +127,9 @@ impl EnsembleSettings {
         Ok(Some(EnsembleSettings {
             me,
             membership: members.membership.clone(),
+            reconfig_enabled,
+            proposed,
+            standalone_enabled,
             role,
             tick_ms: sessions.tick_ms,
             init_limit: limits.init,
@@ -113,24 +143,16 @@ impl EnsembleSettings {
             learner_connect_delay_ms,
             leader_serves_clients,
             commit_log_count,
+            local_sessions,
+            local_sessions_upgrade,
         }))
     }
 
     /// What other settings mean for a member of an ensemble.
-    pub(super) fn check(
-        reader: &mut Reader,
-        me: &Me,
-        tree: &TreeSettings,
-        read_only_mode: bool,
-    ) -> Result<(), ConfigError> {
+    pub(super) fn check(me: &Me, tree: &TreeSettings) -> Result<(), ConfigError> {
         /// The owner of a node with a time to live begins with this byte, and so would the
         /// sessions of this server (`EphemeralType.MAX_EXTENDED_SERVER_ID`).
         const TTL_MARK: ServerId = ServerId::new(255);
-        if read_only_mode {
-            let message = "has no effect in this release: a server that is cut off from the ensemble serves \
-                           nobody";
-            reader.warn("readonlymode.enabled", WarningKind::NotBuilt, message);
-        }
         if me.id == TTL_MARK && tree.ttl_nodes {
             return Err(me.given.bad(
                 "cannot be told from the mark of nodes with a time to live",
@@ -139,6 +161,23 @@ impl EnsembleSettings {
         }
         Ok(())
     }
+}
+
+/// What was proposed, on a server whose members can change.
+fn read_proposed(
+    reader: &mut Reader,
+    source: &ConfigSource,
+    members: &Members,
+) -> Result<Option<Membership>, ConfigError> {
+    let Some(file) = &source.file else {
+        let given = reader.given("reconfigEnabled").expect("it is not on unless somebody says so");
+        return Err(given.bad(
+            "needs a configuration file, as that is where changed members are kept",
+            "start the server with one, or set it to false",
+        ));
+    };
+    members.expect_in_file()?;
+    proposed::read(reader, file, members.membership.version)
 }
 
 /// The time limits in ticks.

@@ -7,6 +7,8 @@
 //!
 //! Nothing here knows what a key means; that begins in [`super::keys`].
 
+use std::ops::Range;
+
 /// One `key=value` pair of the text, escapes resolved, both sides trimmed as ZooKeeper trims them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Property {
@@ -19,6 +21,8 @@ pub struct Property {
     /// The pair holds bytes above 127. Java takes each of them for one ISO-8859-1 character, which
     /// is seldom what somebody who writes UTF-8 meant.
     pub has_high_bytes: bool,
+    /// Its bytes in the text, the ends of its lines included. A text without them has all the other pairs as before.
+    pub span: Range<usize>,
 }
 
 /// Why a text is not a properties file. Java refuses the first for the same reason; the second is
@@ -51,7 +55,8 @@ pub struct PropertiesError {
 pub fn parse_properties(text: &[u8]) -> Result<Vec<Property>, PropertiesError> {
     let mut lines = LogicalLines { rest: text, line: 1 };
     let mut pairs = Vec::new();
-    while let Some((line, bytes)) = lines.next_line() {
+    while let Some(LogicalLine { line, bytes, rest_at_start }) = lines.next_line() {
+        let span = text.len() - rest_at_start..text.len() - lines.rest.len();
         let (key, value) = split(&bytes);
         let read = |part| unescape(part).map_err(|problem| PropertiesError { line, problem });
         pairs.push(Property {
@@ -59,6 +64,7 @@ pub fn parse_properties(text: &[u8]) -> Result<Vec<Property>, PropertiesError> {
             value: java_trim(&read(value)?).to_owned(),
             line,
             has_high_bytes: !bytes.is_ascii(),
+            span,
         });
     }
     Ok(pairs)
@@ -76,18 +82,28 @@ struct LogicalLines<'a> {
     line: usize,
 }
 
+struct LogicalLine {
+    /// The number of the natural line it begins on.
+    line: usize,
+    bytes: Vec<u8>,
+    /// The length of the text from its beginning on.
+    rest_at_start: usize,
+}
+
 impl LogicalLines<'_> {
-    /// The next logical line and the number of the natural line it begins on.
-    fn next_line(&mut self) -> Option<(usize, Vec<u8>)> {
+    fn next_line(&mut self) -> Option<LogicalLine> {
         let mut logical = Vec::new();
         let mut first_line = self.line;
+        let mut rest_at_start = self.rest.len();
         while !self.rest.is_empty() {
+            let length = self.rest.len();
             let (natural, number) = self.take_natural_line();
             let text = natural.trim_blank_start();
             if logical.is_empty() {
                 // A continuation of nothing is a fresh line, so a comment may follow it. That is
                 // how Java's reader behaves too.
                 first_line = number;
+                rest_at_start = length;
                 if matches!(text.first(), None | Some(b'#' | b'!')) {
                     continue;
                 }
@@ -96,12 +112,12 @@ impl LogicalLines<'_> {
             let continues = trailing % 2 == 1;
             logical.extend_from_slice(&text[..text.len() - usize::from(continues)]);
             if !continues {
-                return Some((first_line, logical));
+                return Some(LogicalLine { line: first_line, bytes: logical, rest_at_start });
             }
         }
         // The text may end inside a continuation; what was read so far counts. A backslash alone at
         // the end is an empty key to Java, where it means nothing; here it is nothing.
-        (!logical.is_empty()).then_some((first_line, logical))
+        (!logical.is_empty()).then_some(LogicalLine { line: first_line, bytes: logical, rest_at_start })
     }
 
     /// Cuts off the text up to the next `\n`, `\r` or `\r\n` and returns it with its number.
@@ -284,6 +300,22 @@ mod tests {
     fn a_backslash_alone_at_the_end_is_nothing() {
         for text in ["\\", "\\\n", "\\\r\n", "# x\n\\"] {
             assert_eq!(pairs(text.as_bytes()), [], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_pair_can_be_taken_out_of_the_text() {
+        let text = b"# x\n\na=1\\\n 2\r\n! y\n\\\n b : 4\rc=5\\";
+        let read = parse_properties(text).unwrap();
+        let spans: Vec<&[u8]> = read.iter().map(|pair| &text[pair.span.clone()]).collect();
+        assert_eq!(spans, [&b"a=1\\\n 2\r\n"[..], b" b : 4\r", b"c=5\\"]);
+        for pair in &read {
+            let mut without = text.to_vec();
+            without.drain(pair.span.clone());
+            let left = parse_properties(&without).unwrap();
+            let left: Vec<_> = left.into_iter().map(|left| left.key).collect();
+            let others = read.iter().filter(|other| other.key != pair.key);
+            assert_eq!(left, others.map(|other| other.key.clone()).collect::<Vec<_>>());
         }
     }
 

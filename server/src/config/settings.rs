@@ -34,8 +34,8 @@ pub struct Settings {
     pub digest_auth: Option<DigestAuth>,
     /// The four-letter words that are answered (`4lw.commands.whitelist`).
     pub four_letter_words: FourLetterWords,
-    /// Whether a server that is cut off would serve reads (`readonlymode.enabled`, default false).
-    /// A server alone is never cut off, and no other does so yet.
+    /// Whether a server that is cut off from its ensemble serves reads (`readonlymode.enabled`,
+    /// default false). A server alone is never cut off.
     pub read_only_mode: bool,
     /// Threads that serve connections (`ferrokeeper.ioThreads`, default half of the processors, at
     /// least 1).
@@ -186,6 +186,9 @@ pub struct TreeSettings {
     pub skip_acl: bool,
     /// Refuse writes beyond a hard quota (`enforceQuota`, default false).
     pub enforce_quota: bool,
+    /// Whether clients may change the members (`reconfigEnabled`, default false). On a server alone there are none, and
+    /// the refusal is another one.
+    pub reconfig_enabled: bool,
 }
 
 /// The scheme `digest`.
@@ -276,7 +279,7 @@ impl Settings {
     }
 
     pub(super) fn read(source: &ConfigSource, reader: &mut Reader) -> Result<Settings, ConfigError> {
-        let members = Members::read(reader, source)?;
+        let members = Members::read(reader)?;
         let storage = StorageSettings::read(source, reader)?;
         let me = members.find_me(&storage.data_dir)?;
         let own_line = me.as_ref().and_then(|me| members.own_line(me.id));
@@ -286,7 +289,7 @@ impl Settings {
         let tree = TreeSettings::read(reader)?;
         let read_only_mode = reader.flag("readonlymode.enabled")?;
         if let (Some(_), Some(me)) = (&ensemble, &me) {
-            EnsembleSettings::check(reader, me, &tree, read_only_mode)?;
+            EnsembleSettings::check(me, &tree)?;
         }
         Ok(Settings {
             config_file: source.file.clone(),
@@ -405,6 +408,7 @@ impl TreeSettings {
             close_session_lists_nodes: reader.flag("closeSessionTxn.enabled")?,
             skip_acl,
             enforce_quota: reader.flag("enforceQuota")?,
+            reconfig_enabled: reader.flag("reconfigEnabled")?,
         })
     }
 }

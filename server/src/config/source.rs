@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Longest configuration file that is read, in bytes. The largest ensemble's is a few KiB; beyond
 /// this limit the name is surely of another file, and reading stops.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where a configuration comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -152,7 +152,7 @@ impl Values {
             .map_err(|source| ConfigError::Malformed { path: path.to_owned(), source })?;
         let path: Arc<Path> = path.into();
         let mut last: BTreeMap<String, Given> = BTreeMap::new();
-        for Property { key, value, line, has_high_bytes } in pairs {
+        for Property { key, value, line, has_high_bytes, span: _ } in pairs {
             let origin = Origin::File { path: Arc::clone(&path), line };
             let given = Given::new(&key, &value, origin);
             if has_high_bytes {

@@ -59,6 +59,13 @@ fn describe(text: &mut String, ensemble: &EnsembleSettings) {
     if membership.version != 0 {
         line(text, "version", &format!("{:x}", membership.version));
     }
+    if ensemble.reconfig_enabled {
+        line(text, "changes", "members can be changed while the ensemble runs");
+    }
+    if let Some(proposed) = &ensemble.proposed {
+        let numbers: Vec<String> = proposed.members.keys().map(ServerId::to_string).collect();
+        line(text, "proposed", &format!("members {}, version {:x}", numbers.join(", "), proposed.version));
+    }
     let own = membership.member(*me);
     for address in own.map_or(&[][..], |member| &member.addresses) {
         let host = if ensemble.listen_on_all_ips { "all interfaces" } else { &address.host };

@@ -118,6 +118,7 @@ fn defaults_are_those_of_java_but_for_retention_and_ttl() {
         close_session_lists_nodes: true,
         skip_acl: false,
         enforce_quota: false,
+        reconfig_enabled: false,
     };
     assert_eq!(settings.tree, tree);
     let storage = StorageSettings {
@@ -291,7 +292,7 @@ fn questionable_lines_are_named_once() {
         ("snapshotSizeFactor=0.5", NotBuilt, &["never the log on disk"]),
         ("observerMasterPort=2191", NotBuilt, &["observers"]),
         ("peerType=observer", Ignored, &["observer"]),
-        ("reconfigEnabled=true", NotBuilt, &["reconfig"]),
+        ("reconfigEnabled=true", Ignored, &["no members to change"]),
         ("autopurge.snapRetainCount=1", Adjusted, &["3 is used"]),
         ("snapCount=1", Adjusted, &["2 is used"]),
         ("maxCnxns=-5", Adjusted, &["0 is used"]),

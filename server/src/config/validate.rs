@@ -10,6 +10,7 @@ use super::settings::{
 };
 use super::source::{ConfigSource, Given};
 use protocol::peer::membership::ClientEndpoint;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use tree::DigestAlgorithm;
@@ -186,25 +187,45 @@ fn member_address(
     Ok((address, client.port))
 }
 
-/// Finds the address behind a host name as `InetAddress.getByName` does: an empty name is
-/// 127.0.0.1, and IPv4 comes before IPv6.
+/// Why a host is nothing to listen on.
+#[derive(Debug, thiserror::Error)]
+pub enum HostProblem {
+    /// There is no such host, or nobody to ask.
+    #[error("names a host that does not resolve ({0})")]
+    Unresolved(io::Error),
+    /// The host is known and has no address.
+    #[error("names a host that has no address")]
+    NoAddress,
+    /// An address that only means something on one interface.
+    #[error("has an address with a scope, which cannot be listened on")]
+    Scope,
+}
+
+/// As [`address_of_host`]; `given` is to blame.
 fn resolve(given: &Given, host: &str) -> Result<ClientAddress, ConfigError> {
+    address_of_host(host).map_err(|problem| {
+        given.bad(
+            problem.to_string(),
+            "write an address or a host name of this machine, or remove the key to listen on all interfaces",
+        )
+    })
+}
+
+/// Finds the address behind a host name as `InetAddress.getByName` does: an empty name is
+/// 127.0.0.1, and IPv4 comes before IPv6. May wait for a name server.
+///
+/// # Errors
+/// There is none that can be listened on.
+pub fn address_of_host(host: &str) -> Result<ClientAddress, HostProblem> {
     if host.is_empty() {
         return Ok(ClientAddress::One(Ipv4Addr::LOCALHOST.into()));
     }
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let remedy = "write an address or a host name of this machine, or remove the key to listen on \
-                  all interfaces";
-    let found = (bare, 0)
-        .to_socket_addrs()
-        .map_err(|error| given.bad(format!("names a host that does not resolve ({error})"), remedy))?;
-    let found: Vec<SocketAddr> = found.collect();
+    let found: Vec<SocketAddr> = (bare, 0).to_socket_addrs().map_err(HostProblem::Unresolved)?.collect();
     let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
     match first {
-        None => Err(given.bad("names a host that has no address", remedy)),
-        Some(SocketAddr::V6(address)) if address.scope_id() != 0 => {
-            Err(given.bad("has an address with a scope, which cannot be listened on", remedy))
-        }
+        None => Err(HostProblem::NoAddress),
+        Some(SocketAddr::V6(address)) if address.scope_id() != 0 => Err(HostProblem::Scope),
         Some(address) if address.ip().is_unspecified() => Ok(ClientAddress::AllInterfaces),
         Some(address) => Ok(ClientAddress::One(plain(address.ip()))),
     }

@@ -1,5 +1,6 @@
 //! The task that owns all others: it accepts, takes orders from the handle, and knows which connection is whose.
 
+mod doors;
 pub(super) mod tasks;
 
 use std::collections::BTreeMap;
@@ -9,19 +10,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use protocol::peer::Member;
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::dial::{Patience, connect_leader};
 use super::election_mesh::{Mesh, introduction};
 use super::handle::{LeaderDial, Shared};
 use super::learner_link::{self, Link, OtherEnd};
-use super::limits::{ACCEPT_PAUSE, INTRODUCTIONS_MAX, LINKS_MAX, RESOLVER_THREADS, SWEEP_INTERVAL};
+use super::limits::{
+    ACCEPT_PAUSE, BIND_PAUSE, INTRODUCTIONS_MAX, LINKS_MAX, RESOLVER_THREADS, SWEEP_INTERVAL,
+};
 use super::listen::Port;
 use super::{LinkId, PeerPortSettings, PeerSink};
+use doors::Doors;
 use tasks::{Ended, Tasks, contain};
 
 /// What the thread runs.
@@ -43,8 +48,8 @@ impl Driver {
             .max_blocking_threads(RESOLVER_THREADS)
             .build()?;
         let entered = runtime.enter();
-        let adopt = |(port, listener)| io::Result::Ok((port, Arc::new(TcpListener::from_std(listener)?)));
-        let listeners = listeners.into_iter().map(adopt).collect::<Result<_, _>>()?;
+        let mut doors = Doors::default();
+        doors.open(listeners)?;
         drop(entered);
         let mesh = Mesh::new(Arc::clone(&settings), Arc::clone(&sink))
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -52,7 +57,7 @@ impl Driver {
             settings,
             shared,
             sink,
-            listeners,
+            doors,
             mesh,
             introductions: BTreeMap::new(),
             last_introduction: 0,
@@ -80,7 +85,7 @@ struct Server {
     settings: Arc<PeerPortSettings>,
     shared: Arc<Shared>,
     sink: Arc<dyn PeerSink>,
-    listeners: Vec<(Port, Arc<TcpListener>)>,
+    doors: Doors,
     mesh: Mesh,
     /// Accepted on the election port and still nameless, oldest first.
     introductions: BTreeMap<u64, AbortHandle>,
@@ -92,9 +97,7 @@ struct Server {
 impl Server {
     async fn run(mut self) {
         let mut tasks = Tasks::default();
-        for listener in 0..self.listeners.len() {
-            self.accept(listener, Duration::ZERO, &mut tasks);
-        }
+        self.doors.accept_all(&mut tasks);
         let interval = SWEEP_INTERVAL.min(self.settings.silence_limit() / 4).max(SWEEP_INTERVAL / 100);
         let mut sweep = tokio::time::interval(interval);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -113,6 +116,9 @@ impl Server {
         for link in unflushed {
             link.flush();
         }
+        if let Some(own) = mail.own {
+            self.rebind(own, tasks);
+        }
         if let Some(members) = mail.members {
             self.mesh.on_members(members, tasks);
         }
@@ -130,6 +136,7 @@ impl Server {
     fn on_ended(&mut self, ended: Ended, tasks: &mut Tasks) {
         match ended {
             Ended::Accept { listener, result } => self.on_accepted(listener, result, tasks),
+            Ended::Rebound { number, result } => self.on_rebound(number, result, tasks),
             Ended::Introduction { number, from, result } => {
                 self.introductions.remove(&number);
                 match result {
@@ -162,34 +169,50 @@ impl Server {
         }
     }
 
-    /// Lets a listener accept one connection.
-    fn accept(&self, index: usize, pause: Duration, tasks: &mut Tasks) {
-        let listener = Arc::clone(&self.listeners[index].1);
-        tasks.spawn(async move {
-            // A sleep of no length may take a millisecond.
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
-            }
-            Ended::Accept { listener: index, result: listener.accept().await }
-        });
+    /// This server is elsewhere from now on.
+    fn rebind(&mut self, own: Member, tasks: &mut Tasks) {
+        let settings = Arc::new(PeerPortSettings { own, ..PeerPortSettings::clone(&self.settings) });
+        if let Err(error) = self.mesh.on_moved(Arc::clone(&settings)) {
+            error!(%error, "the new line of this server cannot be announced to others; it stays where it is");
+            return;
+        }
+        info!(to = %settings.own, "the ports for other servers move, as the new members say");
+        self.settings = settings;
+        self.doors.close();
+        self.doors.rebind(Duration::ZERO, &self.settings, tasks);
     }
 
-    fn on_accepted(
-        &mut self,
-        listener: usize,
-        result: io::Result<(TcpStream, SocketAddr)>,
-        tasks: &mut Tasks,
-    ) {
+    fn on_rebound(&mut self, number: u64, result: io::Result<Vec<(Port, StdListener)>>, tasks: &mut Tasks) {
+        if !self.doors.is_newest(number) {
+            return;
+        }
+        match result.and_then(|listeners| self.doors.open(listeners)) {
+            Ok(()) => self.doors.accept_all(tasks),
+            Err(error) => {
+                error!(
+                    %error,
+                    "no other server can connect to this one: its ports cannot move to where the new members say; \
+                     free the address, or give this server another one by reconfig"
+                );
+                self.doors.close();
+                self.doors.rebind(BIND_PAUSE, &self.settings, tasks);
+            }
+        }
+    }
+
+    fn on_accepted(&mut self, listener: u64, result: io::Result<(TcpStream, SocketAddr)>, tasks: &mut Tasks) {
+        // It may have been closed meanwhile.
+        let Some(port) = self.doors.port(listener) else { return };
         let accepted = result.and_then(|(socket, from)| socket.set_nodelay(true).map(|()| (socket, from)));
         let (socket, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "cannot accept a connection from a peer");
-                return self.accept(listener, ACCEPT_PAUSE, tasks);
+                return self.doors.accept(listener, ACCEPT_PAUSE, tasks);
             }
         };
-        self.accept(listener, Duration::ZERO, tasks);
-        match self.listeners[listener].0 {
+        self.doors.accept(listener, Duration::ZERO, tasks);
+        match port {
             Port::Election => self.hear_introduction(socket, from, tasks),
             Port::Quorum => self.on_learner(socket, from, tasks),
         }

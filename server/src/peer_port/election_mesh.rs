@@ -82,11 +82,16 @@ impl Mesh {
         settings: Arc<PeerPortSettings>,
         sink: Arc<dyn PeerSink>,
     ) -> Result<Mesh, InitialMessageError> {
-        let form = if settings.own.addresses.len() > 1 { AddressForm::All } else { AddressForm::One };
-        let mut introduction = Vec::new();
-        InitialMessage::of(settings.me, &settings.own).write(form, &mut introduction)?;
-        let introduction = introduction.into();
+        let introduction = introduction_of(&settings)?;
         Ok(Mesh { settings, sink, introduction, peers: BTreeMap::new(), last_number: 0 })
+    }
+
+    /// This server is elsewhere from now on: what it says when it dials tells so. Connections that stand are as good as
+    /// before.
+    pub fn on_moved(&mut self, settings: Arc<PeerPortSettings>) -> Result<(), InitialMessageError> {
+        self.introduction = introduction_of(&settings)?;
+        self.settings = settings;
+        Ok(())
     }
 
     fn next_number(&mut self) -> u64 {
@@ -280,6 +285,13 @@ impl Mesh {
         }
         self.peers.retain(|_, peer| !peer.is_idle());
     }
+}
+
+fn introduction_of(settings: &PeerPortSettings) -> Result<Bytes, InitialMessageError> {
+    let form = if settings.own.addresses.len() > 1 { AddressForm::All } else { AddressForm::One };
+    let mut introduction = Vec::new();
+    InitialMessage::of(settings.me, &settings.own).write(form, &mut introduction)?;
+    Ok(introduction.into())
 }
 
 /// What it takes to dial a server.

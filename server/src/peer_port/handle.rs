@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::ServerId;
-use protocol::peer::Notification;
 use protocol::peer::membership::PeerAddress;
+use protocol::peer::{Member, Notification};
 use tokio::sync::Notify;
 
 use super::LinkId;
@@ -31,6 +31,8 @@ pub(super) struct LeaderDial {
 #[derive(Default)]
 pub(super) struct Mail {
     pub members: Option<Members>,
+    /// This server's own line, when it is elsewhere from now on.
+    pub own: Option<Member>,
     pub notifications: BTreeMap<ServerId, Bytes>,
     pub connect_all: bool,
     pub leader_dials: Vec<LeaderDial>,
@@ -122,6 +124,12 @@ impl PeerHandle {
     /// also those of servers that are not named any more.
     pub fn set_members(&self, members: Vec<(ServerId, Vec<PeerAddress>)>) {
         self.mail(|mail| mail.members = Some(members));
+    }
+
+    /// Moves the two ports to the addresses of this line, and announces them from now on. Connections that stand are
+    /// kept. While an address cannot be bound, it is tried again, once a second and with a word in the log.
+    pub fn rebind(&self, own: Member) {
+        self.mail(|mail| mail.own = Some(own));
     }
 
     /// Sends a notification, dialing the server if there is no connection and it has an address. Only the newest

@@ -11,7 +11,7 @@ use super::limits::{BACKLOG, BIND_PAUSE};
 
 /// Which of the two ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Port {
+pub(in crate::peer_port) enum Port {
     Election,
     Quorum,
 }

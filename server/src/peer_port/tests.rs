@@ -4,5 +4,6 @@ mod hostile;
 mod links;
 mod mesh;
 mod node;
+mod rebind;
 mod recorder;
 mod snapshots;

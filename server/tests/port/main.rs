@@ -5,4 +5,5 @@
 mod frames;
 mod hostile;
 mod order;
+mod reconfig;
 mod wire;

@@ -16,7 +16,7 @@ use crate::checkers::read_your_writes::ReadYourWrites;
 use crate::checkers::session_order::SessionOrder;
 use crate::checkers::watches::Watches;
 use crate::checkers::{Verdict, Violation, ensure, linearizable, real_time};
-use crate::model::{BOB_SECRET, Model, Who};
+use crate::model::{Model, Who};
 use crate::random::Random;
 
 /// Names that a client remembers.
@@ -85,6 +85,12 @@ impl ClientSession {
         }
     }
 
+    /// From the start it is somebody else's.
+    pub fn be(&mut self, who: Who) {
+        self.who = who;
+        self.watches = Watches::new(who);
+    }
+
     /// Says whose view it was.
     pub fn sign(&self, violation: Violation) -> Violation {
         let Violation { promise, detail } = violation;
@@ -142,12 +148,10 @@ impl ClientSession {
 
     /// An auth packet, without its length, if the client has anything to prove.
     pub fn authenticate(&mut self) -> Option<Vec<u8>> {
-        if self.who == Who::Anyone {
-            return None;
-        }
+        let secret = self.who.secret()?;
         let mut frame = Vec::new();
         RequestHeader { xid: Xid::AUTH, op: OpCode::Auth.to_wire() }.write(&mut frame);
-        AuthPacket { scheme: Some("digest".into()), auth: Some(BOB_SECRET) }.write(&mut frame);
+        AuthPacket { scheme: Some("digest".into()), auth: Some(secret) }.write(&mut frame);
         let (xid, op) = (Xid::AUTH, OpCode::Auth);
         self.outstanding.push_back(Outstanding { xid, op, body: Vec::new(), seen: Zxid::ZERO });
         Some(frame)

@@ -17,6 +17,12 @@ pub enum Bug {
     KeepTree,
     /// Every server believes that it alone decides: elects itself, and commits without a quorum.
     QuorumOfOne,
+    /// A membership that was proposed is forgotten by the next start.
+    ProposedMembersLost,
+    /// A change of the ensemble is committed by a quorum of those before it alone.
+    OldQuorumOnly,
+    /// What is asked for over the connection that a session had before it was taken elsewhere is still done.
+    MovedSessionServed,
     /// Reads are answered at once although a write of their session is under way.
     ReadsOvertakeWrites,
 }

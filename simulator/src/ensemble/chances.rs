@@ -1,6 +1,7 @@
 //! What is drawn about a run from its seed: how many servers, how they are configured, what goes wrong.
 
 use protocol::ServerId;
+use protocol::peer::membership::ClientEndpoint;
 use protocol::peer::{LearnerKind, Member, MemberRole, Membership, PeerAddress};
 use replica::ReplicaSettings;
 use zab::PeerSettings;
@@ -8,6 +9,7 @@ use zab::PeerSettings;
 use super::bugs::Bug;
 use super::scene::Options;
 use crate::disk::FaultKind;
+use crate::model::SUPER;
 use crate::random::Random;
 use crate::server::{log_options, tree_rules};
 
@@ -30,12 +32,63 @@ pub struct Chances {
     pub faults: Vec<FaultKind>,
     /// Millionths by which clocks may be wrong.
     pub drift_ppm: u64,
+    /// How the ensemble changes; `None` where it cannot.
+    pub changes: Option<Changes>,
+}
+
+/// How the ensemble changes in a run.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// Servers that the first membership does not name; they have the highest numbers.
+    pub outsiders: Vec<Outsider>,
+    /// Clients that change the members; they have the highest numbers.
+    pub operators: usize,
+    /// Of a thousand turns of an operator, so many ask for a change.
+    pub often: u64,
+    /// Of a hundred proposed changes, so many bring a disaster with them.
+    pub ambush_percent: u64,
+    /// Voters that a change must leave.
+    voters_min: usize,
+}
+
+/// How a server that is no member is started.
+#[derive(Clone, Copy, Debug)]
+pub enum Outsider {
+    /// With a membership that has it beside the first members, as operators do.
+    Named(MemberRole),
+    /// With the membership that all others have.
+    Unnamed(LearnerKind),
+}
+
+impl Changes {
+    /// In a third of the runs.
+    fn draw(random: &mut Random, voters: usize) -> Option<Changes> {
+        let outsider = |random: &mut Random| {
+            *random.pick(&[
+                Outsider::Named(MemberRole::Participant),
+                Outsider::Named(MemberRole::Observer),
+                Outsider::Unnamed(LearnerKind::Follower),
+                Outsider::Unnamed(LearnerKind::Observer),
+            ])
+        };
+        let outsiders = if voters < 7 { *random.pick(&[0, 0, 0, 1, 2, 2]) } else { 0 };
+        random.chance(1, 3).then(|| Changes {
+            outsiders: (0..outsiders).map(|_| outsider(random)).collect(),
+            operators: random.between(1, 2) as usize,
+            often: *random.pick(&[10, 50, 200]),
+            ambush_percent: *random.pick(&[0, 0, 5, 20]),
+            voters_min: random.between(1, 2) as usize,
+        })
+    }
 }
 
 impl Chances {
     /// Draws them.
     pub fn new(random: &mut Random) -> Chances {
+        // A stream of its own: runs without changes are what they would be if there were none at all.
+        let mut aside = random.clone().fork();
         let voters = *random.pick(&[3, 3, 3, 4, 5, 5, 7]);
+        let changes = Changes::draw(&mut aside, voters);
         let quiet = random.chance(1, 10);
         let mut disasters = [0; 11];
         for weight in &mut disasters {
@@ -47,13 +100,28 @@ impl Chances {
         Chances {
             voters,
             observers: *random.pick(&[0, 0, 1, 2]),
-            clients: random.between(2, 5) as usize,
+            clients: random.between(2, 5) as usize + changes.as_ref().map_or(0, |changes| changes.operators),
             stormy_ms: random.between(60_000, 120_000),
             pause_ms: *random.pick(&[500, 2_000, 5_000, 15_000]),
             disasters,
             faults: FaultKind::draw_some(random),
             drift_ppm: *random.pick(&[0, 1_000, 50_000]),
+            changes,
         }
+    }
+
+    /// All servers: voters, observers, outsiders.
+    pub fn servers(&self) -> usize {
+        self.voters + self.observers + self.outsiders().len()
+    }
+
+    fn outsiders(&self) -> &[Outsider] {
+        self.changes.as_ref().map_or(&[], |changes| &changes.outsiders)
+    }
+
+    /// The first client that is an operator.
+    pub fn first_operator(&self) -> usize {
+        self.clients - self.changes.as_ref().map_or(0, |changes| changes.operators)
     }
 
     /// Draws the configuration of the servers.
@@ -75,12 +143,17 @@ impl Chances {
                 container_check_interval_ms: *random.pick(&[1_000, 60_000]),
                 container_never_used_max_ms: *random.pick(&[0, 1_000]),
                 containers_per_minute: 10_000,
+                local_sessions: false,
+                local_sessions_upgrade: false,
+                read_only_after_ms: None,
+                voters_min: self.changes.as_ref().map_or(2, |changes| changes.voters_min),
                 seed: 1,
-                rules: tree_rules(),
+                rules: self.rules(),
             },
             peer: PeerSettings {
                 me: ServerId::new(1),
                 kind: LearnerKind::Follower,
+                reconfig_enabled: self.changes.is_some(),
                 tick_ms,
                 init_limit,
                 sync_limit: *random.pick(&[2, 5]),
@@ -92,6 +165,9 @@ impl Chances {
                 history_bytes_max: 1 << 20,
             },
             membership: self.membership(),
+            outsiders: self.outsiders().to_vec(),
+            often: self.changes.as_ref().map_or(0, |changes| changes.often),
+            ambush_percent: self.changes.as_ref().map_or(0, |changes| changes.ambush_percent),
             log: log_options(random),
             snapshot_chunk_nodes: random.between(1, 20) as usize,
             snapshot_chunk_us_max: tick_ms * init_limit * 1000 / chunk_share,
@@ -101,15 +177,32 @@ impl Chances {
         }
     }
 
+    fn rules(&self) -> tree::Rules {
+        let mut rules = tree_rules();
+        if self.changes.is_some() {
+            rules.reconfig_enabled = true;
+            rules.auth.super_digest = Some(SUPER.to_owned());
+        }
+        rules
+    }
+
     fn membership(&self) -> Membership {
-        let member = |host: usize| {
-            let role = if host < self.voters { MemberRole::Participant } else { MemberRole::Observer };
-            let address =
-                PeerAddress { host: format!("10.0.0.{}", host + 1), quorum_port: 2888, election_port: 3888 };
-            Member { addresses: vec![address], role, client: None, secure_client: None }
-        };
+        let role = |host| if host < self.voters { MemberRole::Participant } else { MemberRole::Observer };
         let members =
-            (0..self.voters + self.observers).map(|host| (ServerId::new(host as i64 + 1), member(host)));
+            (0..self.voters + self.observers).map(|host| (server_at(host), member_at(host, role(host))));
         Membership { members: members.collect(), ..Membership::default() }
     }
+}
+
+/// The number of a machine's server.
+pub fn server_at(host: usize) -> ServerId {
+    ServerId::new(host as i64 + 1)
+}
+
+/// The line of a machine's server.
+pub fn member_at(host: usize, role: MemberRole) -> Member {
+    let address =
+        PeerAddress { host: format!("10.0.0.{}", host + 1), quorum_port: 2888, election_port: 3888 };
+    let client = ClientEndpoint { host: "0.0.0.0".to_owned(), port: 2181 };
+    Member { addresses: vec![address], role, client: Some(client), secure_client: None }
 }

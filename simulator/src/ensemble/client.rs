@@ -7,10 +7,12 @@ use protocol::client::request::Request;
 use protocol::{OpCode, Zxid};
 
 use super::network::{Arrival, ConnectionId, DIALER, Packet, Place, Port};
+use super::operator::{Reconfig, Sight};
 use super::scene::Scene;
 use super::schedule::Event;
 use crate::checkers::Verdict;
 use crate::client::session::ClientSession;
+use crate::model::Who;
 use crate::random::Random;
 use crate::workload::Workload;
 
@@ -58,6 +60,7 @@ pub struct Client {
     heard_us: u64,
     silent_until_us: u64,
     calm: Calm,
+    operator: bool,
 }
 
 impl Client {
@@ -77,7 +80,15 @@ impl Client {
             heard_us: 0,
             silent_until_us: 0,
             calm: Calm::NotYet,
+            operator: false,
         }
+    }
+
+    /// The same client as an operator: it does nothing but change the ensemble and look at what came of it.
+    pub fn into_operator(mut self) -> Client {
+        self.operator = true;
+        self.session.be(Who::Super);
+        self
     }
 
     /// From now on it only finishes what it has begun, then writes once more.
@@ -229,6 +240,9 @@ impl Client {
         if self.calm != Calm::NotYet {
             return self.finish(scene, connection);
         }
+        if self.operator {
+            return self.operate(scene, connection);
+        }
         match self.random.weighted(&workload.moods) {
             0 => {}
             1 => {
@@ -253,6 +267,29 @@ impl Client {
                 self.send(scene, connection, OpCode::CloseSession, &Request::CloseSession);
                 self.session.closing = true;
             }
+        }
+    }
+
+    /// Changes the ensemble now and then.
+    fn operate(&mut self, scene: &mut Scene, connection: ConnectionId) {
+        if self.random.chance(1, 200) {
+            return self.leave(scene);
+        }
+        if self.session.outstanding.len() >= OUTSTANDING_MAX {
+            return;
+        }
+        if self.random.chance(scene.options.often, 1_000) {
+            let (version, members) = scene.oracle.memberships.last();
+            let (servers, leader) = (scene.oracle.servers.len(), scene.leader);
+            let sight = Sight { members, version, servers, leader };
+            let change = Reconfig::draw(&mut self.random.fork(), &sight);
+            scene.note(|| format!("client {} wants {change:?}", self.name));
+            self.send(scene, connection, OpCode::Reconfig, &change.request());
+        } else if self.random.chance(1, 20) {
+            let path = tree::CONFIG_PATH.into();
+            self.send(scene, connection, OpCode::GetData, &Request::GetData { path, watch: false });
+        } else if self.random.chance(1, 20) {
+            self.send(scene, connection, OpCode::Sync, &Request::Sync { path: Some("/".into()) });
         }
     }
 

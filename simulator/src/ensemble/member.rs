@@ -6,6 +6,7 @@
 
 mod clients;
 mod links;
+mod members;
 mod mesh;
 mod outputs;
 mod snapshots;
@@ -25,10 +26,11 @@ use storage::epoch_files::EpochFiles;
 use storage::retention::Retention;
 use storage::txn_log::{TxnLog, TxnLogError};
 use tree::{SnapshotStart, Tree};
-use zab::LinkId;
+use zab::{LinkId, Role};
 
 use self::clients::ClientPort;
 use self::links::Link;
+use self::members::KnownMembers;
 use self::mesh::Mesh;
 use self::snapshots::Transfer;
 pub use self::start::StartError;
@@ -99,6 +101,9 @@ pub struct Member {
     log: TxnLog,
     folders: DataFolders,
     epochs: EpochFiles,
+    members: KnownMembers,
+    /// The last role in which it served.
+    led: bool,
     mark: DurableMark,
     retention: Retention,
     mail: Mail,
@@ -374,12 +379,27 @@ impl Member {
                     let detail = format!("server {} did not understand {connection:?}", self.me);
                     return Err(Violation::new("handshake", detail).into());
                 }
-                Fact::RoleChanged(role) => scene.oracle.tally.note_role(role),
+                Fact::RoleChanged(role) => self.note_role(scene, role)?,
                 Fact::ClientAhead { .. } => {
                     scene.oracle.tally.note("client sent on to a server that is not behind")
                 }
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    fn note_role(&mut self, scene: &mut Scene, role: Role) -> Result<(), Trouble> {
+        scene.oracle.tally.note_role(role, self.led);
+        match role {
+            Role::Leading { epoch } => {
+                self.led = true;
+                scene.leader = Some(self.me);
+                let version = self.replica.peer().membership().version;
+                scene.oracle.memberships.on_established(epoch, self.me, version)?;
+            }
+            Role::Learning { .. } => self.led = false,
+            Role::Looking { .. } | Role::Preparing | Role::Joining { .. } => {}
         }
         Ok(())
     }

@@ -2,17 +2,21 @@
 
 use bytes::Bytes;
 use protocol::client::request::Request;
+use protocol::peer::Membership;
 use protocol::txn::{Transaction, TxnBody};
 use protocol::{Epoch, ErrorCode, OpCode, ServerId, SessionId, Zxid};
 use tree::Tree;
 
 use super::checkers::acknowledged;
+use super::checkers::memberships::Memberships;
 use super::checkers::one_leader::OneLeader;
 use super::checkers::prefixes::Ledger;
 use super::checkers::sessions::Sessions;
 use super::log_view::LogView;
+use super::roster::Roster;
+use super::scene::Options;
 use super::tally::Tally;
-use crate::checkers::origin::Origin;
+use crate::checkers::origin::{Origin, Sent, check_body};
 use crate::checkers::sequence::Sequence;
 use crate::checkers::{Verdict, Violation, digest, ensure, ephemerals, real_time, recovery, transactions};
 use crate::model::Model;
@@ -38,20 +42,24 @@ pub struct Oracle {
     pub sessions: Sessions,
     /// What happened.
     pub tally: Tally,
-    /// By machine; voters come first.
+    /// Who belongs to the ensemble.
+    pub memberships: Memberships,
+    /// By machine.
     pub servers: Vec<Server>,
     leaders: OneLeader,
     ledger: Ledger,
     /// The last transaction that any client has seen.
     seen: Zxid,
     sequence: Sequence,
-    voters: usize,
+    voters_min: usize,
     session_timeouts_ms: (i32, i32),
 }
 
 impl Oracle {
     /// Nothing has happened yet.
-    pub fn new(servers: usize, voters: usize, session_timeouts_ms: (i32, i32)) -> Oracle {
+    pub fn new(servers: usize, options: &Options) -> Oracle {
+        let first = Roster::parse(&options.membership.to_string()).expect("the first members can be read");
+        let limits = &options.replica;
         Oracle {
             model: Model::new(),
             origin: Origin::default(),
@@ -62,8 +70,9 @@ impl Oracle {
             ledger: Ledger::default(),
             seen: Zxid::ZERO,
             sequence: Sequence::default(),
-            voters,
-            session_timeouts_ms,
+            memberships: Memberships::new(first, servers),
+            voters_min: limits.voters_min,
+            session_timeouts_ms: (limits.session_timeout_min_ms, limits.session_timeout_max_ms),
         }
     }
 
@@ -179,9 +188,12 @@ impl Oracle {
             self.update_held(host);
         }
         let count = self.ledger.entries().len();
-        let voters = &self.servers[..self.voters];
-        let with_it = voters.iter().filter(|server| server.held >= count).count();
-        acknowledged::check_commit(zxid, with_it, self.voters)?;
+        let has_it = |server: ServerId| self.servers[server.get() as usize - 1].held >= count;
+        // A change of the members is the business of both: of those before it, and of those after it.
+        for at in [zxid.to_wire() - 1, zxid.to_wire()] {
+            let (_, members) = self.memberships.at(Zxid::from_wire(at));
+            acknowledged::check_commit(zxid, members, has_it)?;
+        }
         self.on_transaction(zxid, &envelope)
     }
 
@@ -222,6 +234,14 @@ impl Oracle {
             self.tally.note("write of a session that moved or ended refused");
             return Ok(sent.op);
         }
+        // The end of a session counts wherever it comes from.
+        if sent.op != OpCode::CloseSession.to_wire() {
+            self.sessions.check_order(session, cxid, zxid)?;
+        }
+        if sent.op == OpCode::Reconfig.to_wire() {
+            self.judge_reconfig(txn, &sent)?;
+            return Ok(sent.op);
+        }
         let request = transactions::check_write(&self.model, txn, &sent)?;
         self.tally.note_if(request == Request::CloseSession, "session closed by its client");
         self.tally.note_if(matches!(txn.body, TxnBody::Error { .. }), "write refused");
@@ -230,11 +250,81 @@ impl Oracle {
         Ok(sent.op)
     }
 
+    /// A change of the ensemble is what its request must lead to from what was in force, or was refused for a reason.
+    fn judge_reconfig(&mut self, txn: &Transaction<'_>, sent: &Sent) -> Verdict {
+        let zxid = txn.header.zxid;
+        let request = Request::read(OpCode::Reconfig, &sent.body);
+        let request = request.map_err(|error| Violation::new("origin", error.to_string()))?;
+        let (before, members) = self.memberships.at(Zxid::from_wire(zxid.to_wire() - 1));
+        let expected = members.changed(&request, before, self.voters_min);
+        let refused = refusal(&txn.body);
+        if refused == Some(ErrorCode::ReconfigInProgress) {
+            self.tally.note("reconfiguration refused while another was under way");
+            return ensure(self.memberships.is_written_between(sent.seen, zxid), "memberships", || {
+                format!("{zxid} is refused because a reconfiguration is under way, and none was")
+            });
+        }
+        if refused == Some(ErrorCode::NewConfigNoQuorum) && expected.is_ok() {
+            self.tally.note("reconfiguration refused for want of a quorum");
+            return Ok(());
+        }
+        let text = expected.as_ref().map(|changed| changed.text(zxid.to_wire()));
+        let body = match &text {
+            Ok(text) => TxnBody::SetData {
+                path: tree::CONFIG_PATH.into(),
+                data: Some(text.as_bytes()),
+                version: -1,
+                reconfig: true,
+            },
+            Err(code) => TxnBody::Error { code: code.to_wire() },
+        };
+        check_body(zxid, &txn.body, &body)?;
+        match &text {
+            Ok(text) => {
+                self.memberships.on_written(zxid, text)?;
+                self.tally.note("reconfiguration committed");
+            }
+            Err(ErrorCode::BadVersion) => self.tally.note("reconfiguration refused for its version"),
+            Err(_) => self.tally.note("reconfiguration refused because it makes no sense"),
+        }
+        Ok(())
+    }
+
+    /// A server puts a membership into force.
+    pub fn on_activated(&mut self, server: ServerId, membership: &Membership) -> Verdict {
+        let before = self.memberships.last().1.clone();
+        if !self.memberships.on_activated(server, membership.version, &membership.to_string())? {
+            return Ok(());
+        }
+        let (_, after) = self.memberships.last();
+        for server in (1..=self.servers.len() as i64).map(ServerId::new) {
+            match (before.votes(server), after.votes(server)) {
+                (None, Some(_)) => self.tally.note("server joined"),
+                (Some(_), None) => self.tally.note("server removed"),
+                (Some(true), Some(false)) => self.tally.note("voter became an observer"),
+                (Some(false), Some(true)) => self.tally.note("observer became a voter"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Compares everything in a tree with the model.
     pub fn check_tree(&self, tree: &Tree) -> Verdict {
         recovery::check_tree_but(tree, &self.model, Some(tree::CONFIG_PATH))?;
         ephemerals::check_tree(tree, &self.model)?;
         digest::check_tree(tree, &self.model)
+    }
+
+    /// The node with the members, when all is calm.
+    pub fn check_config(&self, tree: &Tree) -> Verdict {
+        let (version, members) = self.memberships.last();
+        let node = tree.find(tree::CONFIG_PATH);
+        let found = node.map(|node| (node.stat().mzxid.to_wire(), node.data().map(<[u8]>::to_vec)));
+        let expected = Some((version, Some(members.text(version).into_bytes())));
+        ensure(found == expected, "memberships", || {
+            format!("/zookeeper/config is {found:x?} when all is calm, and should be {members}, {version:x}")
+        })
     }
 }
 

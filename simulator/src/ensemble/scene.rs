@@ -1,11 +1,13 @@
 //! What everybody in the world shares.
 
-use protocol::peer::Membership;
+use protocol::ServerId;
+use protocol::peer::{LearnerKind, Membership};
 use replica::ReplicaSettings;
 use storage::txn_log::TxnLogOptions;
 use zab::PeerSettings;
 
 use super::bugs::Bug;
+use super::chances::{Outsider, member_at, server_at};
 use super::network::Network;
 use super::oracle::Oracle;
 use super::schedule::Schedule;
@@ -19,8 +21,14 @@ pub struct Options {
     pub replica: ReplicaSettings,
     /// The part of agreement; likewise.
     pub peer: PeerSettings,
-    /// Who belongs to the ensemble.
+    /// Who belongs to the ensemble, as those are told who belong to it from the start.
     pub membership: Membership,
+    /// How the others are started.
+    pub outsiders: Vec<Outsider>,
+    /// Of a thousand turns of an operator, so many ask for a change of the ensemble.
+    pub often: u64,
+    /// Of a hundred proposed changes, so many bring a disaster with them.
+    pub ambush_percent: u64,
     /// The log's part.
     pub log: TxnLogOptions,
     /// Nodes per chunk of a snapshot.
@@ -33,6 +41,29 @@ pub struct Options {
     pub preloaded: usize,
     /// A bug of the shell.
     pub bug: Option<Bug>,
+}
+
+impl Options {
+    /// The membership that a machine's server is started with, as long as there is no later one.
+    pub fn first_membership(&self, host: usize) -> Membership {
+        let mut membership = self.membership.clone();
+        if let Some(Outsider::Named(role)) = self.outsider(host) {
+            membership.members.insert(server_at(host), member_at(host, role));
+        }
+        membership
+    }
+
+    /// What a machine's server is to others, as long as no membership says it.
+    pub fn kind(&self, host: usize) -> LearnerKind {
+        match self.outsider(host) {
+            Some(Outsider::Unnamed(kind)) => kind,
+            _ => self.peer.kind,
+        }
+    }
+
+    fn outsider(&self, host: usize) -> Option<Outsider> {
+        self.outsiders.get(host.checked_sub(self.membership.members.len())?).copied()
+    }
 }
 
 /// The world but for the servers and clients themselves.
@@ -49,6 +80,8 @@ pub struct Scene {
     pub trace: Trace,
     /// The configuration.
     pub options: Options,
+    /// Who was last seen to lead, for those who want to know.
+    pub leader: Option<ServerId>,
     /// The next learner that hears NEWLEADER loses power while it makes the history durable, and so does its leader.
     pub ambush: bool,
 }

@@ -41,13 +41,18 @@ impl EnsembleFigures {
 }
 
 impl Tally {
-    /// A server's role has changed.
-    pub fn note_role(&mut self, role: Role) {
+    /// A server's role has changed; it may have led before.
+    pub fn note_role(&mut self, role: Role, led: bool) {
         match role {
             Role::Leading { .. } => self.note("leader established"),
             Role::Learning { kind: LearnerKind::Follower, .. } => self.note("follower in sync"),
             Role::Learning { kind: LearnerKind::Observer, .. } => self.note("observer in sync"),
-            Role::Looking { why } => self.note_if(why != "started", "server looks for a leader again"),
+            Role::Looking { why } => {
+                self.note_if(why != "started", "server looks for a leader again");
+                let handed_over = led && why == "a reconfiguration says who leads";
+                self.note_if(handed_over, "leader handed over");
+                self.note_if(why == "there is a later membership", "membership learned by gossip");
+            }
             Role::Preparing | Role::Joining { .. } => {}
         }
     }
@@ -92,6 +97,19 @@ impl Figures for EnsembleFigures {
         "watch fired",
         "watch fired after reattach",
         "missed event told by setWatches",
+        "reconfiguration committed",
+        "reconfiguration lost with its leader",
+        "reconfiguration refused for want of a quorum",
+        "reconfiguration refused while another was under way",
+        "reconfiguration refused for its version",
+        "reconfiguration refused because it makes no sense",
+        "leader handed over",
+        "voter became an observer",
+        "observer became a voter",
+        "server joined",
+        "server removed",
+        "membership learned by gossip",
+        "members read by an operator",
     ];
 
     const RARELY: &[&str] = &[
@@ -99,6 +117,7 @@ impl Figures for EnsembleFigures {
         "request refused because the session ends",
         "client told that its session has moved",
         "log could not be cut",
+        "members changed and the transaction lost",
     ];
 
     fn add(&mut self, other: &EnsembleFigures) {

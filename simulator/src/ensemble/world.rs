@@ -1,5 +1,7 @@
 //! One run: it is stormy for a while, then everything is mended, and everybody must come to agree.
 
+use protocol::Zxid;
+
 use super::bugs::Bug;
 use super::chances::Chances;
 use super::checkers::progress;
@@ -12,7 +14,7 @@ use super::oracle::Oracle;
 use super::scene::Scene;
 use super::schedule::{Event, Schedule};
 use super::tally::{EnsembleFigures, Tally};
-use crate::checkers::{Verdict, Violation, ensure};
+use crate::checkers::{Verdict, Violation};
 use crate::disk::LyingDisk;
 use crate::random::Random;
 use crate::seeds::Simulation;
@@ -42,7 +44,7 @@ impl Simulation for World {
         let chances = Chances::new(&mut random);
         let options = chances.options(&mut random, bug);
         let workload = Workload::new(&mut random);
-        let servers = chances.voters + chances.observers;
+        let servers = chances.servers();
         let timeouts_ms = (options.replica.session_timeout_min_ms, options.replica.session_timeout_max_ms);
         let network = Network::new(random.fork(), servers, chances.clients);
         let hosts = (0..servers).map(|number| {
@@ -53,12 +55,16 @@ impl Simulation for World {
             Host::new(number, disk, clock)
         });
         let hosts: Vec<Host> = hosts.collect();
-        let clients =
-            (0..chances.clients).map(|name| Client::new(name, random.fork(), servers, timeouts_ms)).collect();
+        let clients = (0..chances.clients)
+            .map(|name| {
+                let client = Client::new(name, random.fork(), servers, timeouts_ms);
+                if name < chances.first_operator() { client } else { client.into_operator() }
+            })
+            .collect();
         let nemesis = Nemesis::new(random.fork());
-        let oracle = Oracle::new(servers, chances.voters, timeouts_ms);
+        let oracle = Oracle::new(servers, &options);
         let schedule = Schedule::default();
-        let scene = Scene { schedule, network, oracle, random, trace, options, ambush: false };
+        let scene = Scene { schedule, network, oracle, random, trace, options, leader: None, ambush: false };
         scene.note(|| format!("{chances:?}"));
         World { scene, chances, workload, nemesis, hosts, clients, calm_since_us: None }
     }
@@ -218,25 +224,31 @@ impl World {
         hosts.chain(clients).collect::<Vec<_>>().join("; ")
     }
 
-    /// Everybody serves, and every client has written.
+    /// The servers that belong to the ensemble. The others need not come to anything.
+    fn members(&self) -> impl Iterator<Item = &Host> {
+        let (_, members) = self.scene.oracle.memberships.last();
+        self.hosts.iter().filter(|host| members.votes(host.server()).is_some())
+    }
+
+    /// All members serve, and every client has written.
     fn wait_for_progress(&mut self) -> Verdict {
         self.wait(|world| {
             let serving = |host: &Host| host.member.as_ref().is_some_and(|member| member.is_serving());
-            world.hosts.iter().all(serving) && world.clients.iter().all(Client::is_done)
+            world.members().all(serving) && world.clients.iter().all(Client::is_done)
         })?;
         let took_ms = self.calm_ms();
         self.scene.oracle.tally.figures.note_recovery(took_ms);
         Ok(())
     }
 
-    /// Everybody has applied the same.
+    /// All members have applied the same.
     fn wait_for_agreement(&mut self) -> Verdict {
         self.wait(|world| {
             let last = world.scene.oracle.ledger().last();
             let agrees = |host: &Host| {
                 host.member.as_ref().is_some_and(|member| member.shared().tree().last_zxid() == last)
             };
-            world.hosts.iter().all(agrees)
+            world.members().all(agrees) && world.leaders() == 1
         })
     }
 
@@ -254,17 +266,30 @@ impl World {
         }
     }
 
+    fn leaders(&self) -> usize {
+        let leads = |host: &&Host| {
+            host.member.as_ref().is_some_and(|m| m.role() == replica::status::ServerRole::Leader)
+        };
+        self.hosts.iter().filter(leads).count()
+    }
+
     /// Node by node.
     fn compare_all(&mut self) -> Verdict {
-        for host in &self.hosts {
+        let oracle = &self.scene.oracle;
+        let (version, _) = oracle.memberships.last();
+        for host in self.members() {
             let member = host.member.as_ref().expect("everybody was just found to agree");
             let tree = member.shared().tree();
-            self.scene.oracle.check_tree(&tree)?;
+            oracle.check_tree(&tree)?;
+            if self.chances.changes.is_some() {
+                oracle.check_config(&tree)?;
+                member.check_members(version)?;
+            }
         }
-        let leaders = self.hosts.iter().filter(|host| {
-            host.member.as_ref().is_some_and(|m| m.role() == replica::status::ServerRole::Leader)
-        });
-        let count = leaders.count();
-        ensure(count == 1, "one leader per epoch", || format!("{count} servers lead when all is calm"))
+        let lost = version != 0
+            && Zxid::from_wire(version).counter() != 0
+            && !oracle.memberships.is_written(version);
+        self.scene.oracle.tally.note_if(lost, "members changed and the transaction lost");
+        Ok(())
     }
 }

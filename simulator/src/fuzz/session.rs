@@ -71,6 +71,10 @@ impl Harness {
             container_check_interval_ms: 1000,
             container_never_used_max_ms: 1000,
             containers_per_minute: 10_000,
+            local_sessions: false,
+            local_sessions_upgrade: false,
+            read_only_after_ms: None,
+            voters_min: 2,
             seed: 1,
             rules: rules.clone(),
         };

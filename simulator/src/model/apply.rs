@@ -27,6 +27,7 @@ enum OpResult {
     Created { op: OpCode, path: String, stat: Stat },
     Deleted,
     Set(Stat),
+    Reconfigured(Vec<u8>, Stat),
     Checked,
     Nothing,
 }
@@ -164,7 +165,7 @@ pub fn apply_body(view: &mut View<'_>, stamp: &Stamp, body: &TxnBody<'_>) -> Res
             view.set(path, None);
             Ok(Effect { result: OpResult::Deleted, changes: vec![change] })
         }
-        TxnBody::SetData { path, data, version, .. } => {
+        TxnBody::SetData { path, data, version, reconfig } => {
             let node = view.node(path).ok_or_else(|| format!("{path} to be set is missing"))?;
             let mut node = (*node).clone();
             node.data = data.map(<[u8]>::to_vec);
@@ -172,7 +173,11 @@ pub fn apply_body(view: &mut View<'_>, stamp: &Stamp, body: &TxnBody<'_>) -> Res
             node.stat.mzxid = zxid;
             node.stat.mtime_ms = stamp.time_ms;
             let change = change(ChangeKind::DataChanged, path, &node, None);
-            let result = OpResult::Set(node.client_stat());
+            let stat = node.client_stat();
+            let result = match (reconfig, data) {
+                (true, Some(data)) => OpResult::Reconfigured(data.to_vec(), stat),
+                _ => OpResult::Set(stat),
+            };
             view.set(path, Some(node));
             Ok(Effect { result, changes: vec![change] })
         }
@@ -205,6 +210,10 @@ impl OpResult {
                 }
             }
             OpResult::Set(stat) => stat.write(out),
+            OpResult::Reconfigured(data, stat) => {
+                out.put_buffer(Some(data));
+                stat.write(out);
+            }
             OpResult::Deleted | OpResult::Checked | OpResult::Nothing => {}
         }
     }
@@ -215,7 +224,7 @@ impl OpResult {
             OpResult::Created { .. } => OpCode::Create2,
             OpResult::Deleted => OpCode::Delete,
             OpResult::Set(_) => OpCode::SetData,
-            OpResult::Checked | OpResult::Nothing => OpCode::Check,
+            OpResult::Checked | OpResult::Reconfigured(..) | OpResult::Nothing => OpCode::Check,
         };
         MultiHeader { kind: kind.to_wire(), done: false, error: 0 }.write(out);
         self.write(kind.to_wire(), out);

@@ -161,7 +161,7 @@ fn judge_check<'r>(view: &View<'_>, who: Who, path: &'r str, version: i32) -> Re
 fn fix_up<'r>(acl: AclSlice<'r>, who: Who) -> Result<AclSlice<'r>, ErrorCode> {
     let entries = acl.to_vec().map_err(|_| ErrorCode::MarshallingError)?;
     match (entries.first().map(|entry| entry.id.scheme.as_str()), who) {
-        (None, _) | (Some("auth"), Who::Anyone) => Err(ErrorCode::InvalidAcl),
+        (None, _) | (Some("auth"), Who::Anyone | Who::Super) => Err(ErrorCode::InvalidAcl),
         (Some("auth"), Who::Bob) => Ok(bobs_own_list()),
         (Some(_), _) => Ok(acl),
     }

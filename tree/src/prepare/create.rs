@@ -124,6 +124,7 @@ fn node_kind(
 fn check_session(ctx: &PrepareContext<'_>, kind: NodeKind) -> Result<(), ErrorCode> {
     match (ctx.session_check, kind) {
         (Err(ErrorCode::UnknownSession), NodeKind::Ephemeral(_)) => Err(ErrorCode::SessionExpired),
+        (Ok(()), NodeKind::Ephemeral(_)) if ctx.session_is_local => Err(ErrorCode::SessionExpired),
         (check, _) => check,
     }
 }

@@ -160,6 +160,7 @@ impl Server {
             rules: &self.rules,
             session: SessionId::new(session),
             session_check: Ok(()),
+            session_is_local: false,
             ids: &ids,
             cxid: 0,
             zxid: Zxid::from_wire(number),

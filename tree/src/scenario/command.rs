@@ -50,12 +50,12 @@ fn one(world: &mut World, command: &str, mut words: Words) -> Vec<String> {
             let id = words.number();
             let timeout_ms = words.key_number("timeout").unwrap_or(4_000) as i32;
             let ip = words.key("ip").unwrap_or_else(|| "127.0.0.1".into());
-            let check = match words.maybe().as_deref() {
-                None => Ok(()),
-                Some("unknown") => Err(ErrorCode::UnknownSession),
+            match words.maybe().as_deref() {
+                None => world.open_session(id, timeout_ms, &ip, Ok(())),
+                Some("unknown") => world.open_session(id, timeout_ms, &ip, Err(ErrorCode::UnknownSession)),
+                Some("local") => world.open_local_session(id, &ip),
                 Some(other) => panic!("a session is not {other:?}"),
-            };
-            world.open_session(id, timeout_ms, &ip, check)
+            }
         }
         "as" => {
             world.current = words.number();

@@ -20,6 +20,7 @@ use super::show;
 pub(super) struct Session {
     pub(super) ids: Vec<Id>,
     check: Result<(), ErrorCode>,
+    local: bool,
 }
 
 /// Everything that a scenario can see or touch.
@@ -102,7 +103,7 @@ impl World {
         check: Result<(), ErrorCode>,
     ) -> Vec<String> {
         self.current = id;
-        self.sessions.insert(id, Session { ids: vec![Id::new("ip", ip)], check });
+        self.sessions.insert(id, Session { ids: vec![Id::new("ip", ip)], check, local: false });
         if check.is_err() {
             return vec!["unknown to the server".into()];
         }
@@ -110,6 +111,13 @@ impl World {
             pending.prepare_create_session(ctx, timeout_ms, out);
             Ok(Prepared::default())
         })
+    }
+
+    /// Opens a session that only its own server knows.
+    pub(super) fn open_local_session(&mut self, id: i64, ip: &str) -> Vec<String> {
+        self.current = id;
+        self.sessions.insert(id, Session { ids: vec![Id::new("ip", ip)], check: Ok(()), local: true });
+        vec!["known to its own server only".into()]
     }
 
     /// Marks a session as one whose requests the server refuses with this code.
@@ -176,15 +184,16 @@ impl World {
     ) -> Vec<String> {
         self.zxid = self.zxid.next().unwrap_or(Zxid::new(Epoch::new(0), 1));
         self.cxid += 1;
-        let (check, ids) = match self.sessions.get(&self.current) {
-            Some(session) => (session.check, session.ids.as_slice()),
-            None => (Err(ErrorCode::UnknownSession), &[][..]),
+        let (check, local, ids) = match self.sessions.get(&self.current) {
+            Some(session) => (session.check, session.local, session.ids.as_slice()),
+            None => (Err(ErrorCode::UnknownSession), false, &[][..]),
         };
         let ctx = PrepareContext {
             tree: &self.tree,
             rules: &self.rules,
             session: SessionId::new(self.current),
             session_check: check,
+            session_is_local: local,
             ids,
             cxid: self.cxid,
             zxid: self.zxid,

@@ -1,17 +1,19 @@
 //! What a driver of a peer does with its actions.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use protocol::Zxid;
-use protocol::peer::LearnerKind;
+use protocol::peer::{LearnerKind, Membership};
 
-use super::flight::{at, from_leader, from_learner};
+use super::flight::{at, from_leader, from_learner, members};
 use super::{Cargo, Connection, Ensemble, Flight};
 use super::{SAW_COMMIT, SAW_INHERITED_TAIL, SAW_REFUSAL, SAW_SECOND_LEADER, SAW_TRUNCATE};
 use crate::action::{Action, Role};
 use crate::history::Entry;
 use crate::invariants::{Observed, Record, check_word};
 use crate::link::LinkId;
+use crate::quorum::Electorate;
 
 /// A server dials less often than that before it starts again, so that every connection has its own number.
 const DIALS_PER_START: u64 = 1 << 16;
@@ -37,6 +39,15 @@ impl Ensemble {
                 self.see(id, None, || format!("logs {}", at(zxid)));
                 self.server_mut(id).disk.log.push(Entry { zxid, envelope });
             }
+            Action::StoreProposed(membership) => {
+                self.see(id, None, || format!("stores {} as proposed", members(&membership)));
+                self.server_mut(id).disk.proposed = Some(membership);
+            }
+            Action::ForgetProposed => {
+                self.see(id, None, || "forgets what was proposed".to_owned());
+                self.server_mut(id).disk.proposed = None;
+            }
+            Action::Activate(membership) => self.activate(id, membership),
             Action::Truncate { to, reload } => self.truncate(id, to, reload),
             Action::Committed { up_to } => self.commit(id, up_to),
             Action::Notify { to, notification } => {
@@ -89,6 +100,17 @@ impl Ensemble {
             Action::SyncDone { token } => self.see(id, None, || format!("sync {token} done")),
             Action::Became(role) => self.become_role(id, role),
         }
+    }
+
+    fn activate(&mut self, id: i64, membership: Arc<Membership>) {
+        self.see(id, None, || format!("goes by {}", members(&membership)));
+        if membership.version > self.in_force.0 {
+            let electorate = Electorate::new(&membership, None).expect("it was counted before");
+            self.in_force = (membership.version, electorate.into());
+        }
+        let disk = &mut self.server_mut(id).disk;
+        disk.proposed.take_if(|proposed| proposed.version <= membership.version);
+        disk.membership = Some(membership);
     }
 
     fn truncate(&mut self, id: i64, to: Zxid, reload: bool) {

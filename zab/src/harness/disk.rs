@@ -1,17 +1,33 @@
 //! What survives a crash.
 
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
 use protocol::Zxid;
+use protocol::peer::Membership;
 
 use crate::context::Epochs;
 use crate::history::Entry;
 
-/// The two epoch files, and the whole history as its log: a snapshot in this world is the log up to some place.
-#[derive(Clone, Hash, Default)]
+/// The two epoch files, what is known of the membership, and the whole history as its log: a snapshot in this world is the log up to some place.
+#[derive(Clone, Default)]
 pub(crate) struct Disk {
     pub(crate) epochs: Epochs,
+    /// The membership in force, unless it is still the one of the start.
+    pub(crate) membership: Option<Arc<Membership>>,
+    /// A newer one.
+    pub(crate) proposed: Option<Arc<Membership>>,
     pub(crate) log: Vec<Entry>,
     /// How many entries are on stable storage.
     pub(crate) synced: usize,
+}
+
+impl Hash for Disk {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let version = |membership: &Option<Arc<Membership>>| membership.as_ref().map(|known| known.version);
+        (&self.epochs, version(&self.membership), version(&self.proposed)).hash(hasher);
+        (&self.log, self.synced).hash(hasher);
+    }
 }
 
 impl Disk {

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use protocol::Zxid;
-use protocol::peer::{FromLeader, FromLearner, Notification};
+use protocol::peer::{FromLeader, FromLearner, Membership, Notification};
 
 use crate::history::Entry;
 use crate::link::LinkId;
@@ -86,6 +86,15 @@ pub(crate) fn at(zxid: Zxid) -> String {
     }
 }
 
+/// The voters and observers of a membership, and its version.
+pub(super) fn members(membership: &Membership) -> String {
+    let list = |ids: Vec<String>| ids.join(",");
+    let voters = list(membership.voters().map(|id| id.to_string()).collect());
+    let observers = list(membership.observers().map(|id| id.to_string()).collect());
+    let observers = if observers.is_empty() { observers } else { format!("+{observers}") };
+    format!("{voters}{observers}@{}", at(Zxid::from_wire(membership.version)))
+}
+
 pub(super) fn from_leader(message: &FromLeader) -> String {
     match message {
         FromLeader::LeaderInfo { epoch } => format!("LEADERINFO {epoch}"),
@@ -94,7 +103,18 @@ pub(super) fn from_leader(message: &FromLeader) -> String {
         FromLeader::Proposal { zxid, .. } => format!("PROPOSAL {}", at(*zxid)),
         FromLeader::Commit { zxid } => format!("COMMIT {}", at(*zxid)),
         FromLeader::Inform { zxid, .. } => format!("INFORM {}", at(*zxid)),
-        FromLeader::NewLeader { epoch, .. } => format!("NEWLEADER {epoch}"),
+        FromLeader::CommitAndActivate { zxid, leader } => {
+            format!("COMMITANDACTIVATE {}, {leader} leads", at(*zxid))
+        }
+        FromLeader::InformAndActivate { zxid, leader, .. } => {
+            format!("INFORMANDACTIVATE {}, {leader} leads", at(*zxid))
+        }
+        FromLeader::NewLeader { epoch, membership } => match membership.as_deref().map(Membership::parse) {
+            Some(Ok(membership)) if membership.version != 0 => {
+                format!("NEWLEADER {epoch} with {}", members(&membership))
+            }
+            _ => format!("NEWLEADER {epoch}"),
+        },
         FromLeader::UpToDate => "UPTODATE".to_owned(),
         FromLeader::Ping { .. } => "PING".to_owned(),
         FromLeader::Sync => "SYNC".to_owned(),

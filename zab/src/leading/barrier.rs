@@ -14,7 +14,7 @@ use super::{Leading, Stage};
 use crate::action::Action;
 use crate::context::Context;
 use crate::link::LinkId;
-use crate::quorum::VoterSet;
+use crate::quorum::{Electorate, VoterSet};
 
 /// Who waits for a barrier.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -54,6 +54,11 @@ impl Barrier {
         self.under_way.then_some(self.round)
     }
 
+    /// The voters are others now.
+    pub fn carry_over(&mut self, electorate: &Electorate, before: &Electorate) {
+        self.confirmed_by = electorate.carry_over(self.confirmed_by, before);
+    }
+
     /// How many wait.
     pub fn pending(&self) -> usize {
         self.waits.len() + self.prompt.len()
@@ -81,9 +86,9 @@ impl Leading {
         self.barrier.round += 1;
         self.barrier.under_way = true;
         self.barrier.confirmed_by = VoterSet::default();
-        context.electorate.insert(&mut self.barrier.confirmed_by, context.settings.me);
+        context.members.electorate.insert(&mut self.barrier.confirmed_by, context.settings.me);
         let (round, zxid) = (self.barrier.round, self.last_proposed);
-        if !context.electorate.decides(self.barrier.confirmed_by) {
+        if !context.members.electorate.decides(self.barrier.confirmed_by) {
             for (&link, learner) in &mut self.learners {
                 if learner.stage == Stage::Active && learner.voter().is_some() {
                     learner.pings.push_back(Some(round));
@@ -102,13 +107,13 @@ impl Leading {
             && answered == Some(self.barrier.round)
             && let Some(server) = voter
         {
-            context.electorate.insert(&mut self.barrier.confirmed_by, server);
+            context.members.electorate.insert(&mut self.barrier.confirmed_by, server);
             self.finish_round(context);
         }
     }
 
     fn finish_round(&mut self, context: &mut Context<'_>) {
-        if !context.electorate.decides(self.barrier.confirmed_by) {
+        if !context.members.electorate.decides(self.barrier.confirmed_by) {
             return;
         }
         self.barrier.under_way = false;

@@ -8,7 +8,7 @@ use super::Leading;
 use crate::action::Action;
 use crate::breakage::Breakage;
 use crate::context::Context;
-use crate::quorum::VoterSet;
+use crate::quorum::{Electorate, VoterSet};
 
 /// A transaction that waits for a quorum.
 #[derive(Clone, Copy, Hash, Debug)]
@@ -18,8 +18,17 @@ pub(super) struct Proposal {
 }
 
 impl Proposal {
+    pub fn is_acknowledged_by(&self, context: &Context<'_>, server: ServerId) -> bool {
+        context.members.electorate.contains(self.acks, server)
+    }
+
+    /// The voters are others now.
+    pub fn carry_over(&mut self, electorate: &Electorate, before: &Electorate) {
+        self.acks = electorate.carry_over(self.acks, before);
+    }
+
     pub fn take_back_ack(&mut self, context: &Context<'_>, server: ServerId) {
-        context.electorate.remove(&mut self.acks, server);
+        context.members.electorate.remove(&mut self.acks, server);
     }
 }
 
@@ -38,6 +47,7 @@ impl Leading {
     pub fn propose(&mut self, context: &mut Context<'_>, zxid: Zxid, envelope: Bytes) {
         assert_eq!(Some(zxid), self.next_zxid(), "proposals have no holes");
         self.last_proposed = zxid;
+        self.note_reconfiguration(context, zxid, &envelope);
         self.pending.push_back(Proposal { zxid, acks: VoterSet::default() });
         for (&link, learner) in &mut self.learners {
             if learner.is_forwarded_to() && learner.kind == LearnerKind::Follower {
@@ -69,7 +79,7 @@ impl Leading {
         }
         let place = (zxid.counter() - oldest.zxid.counter()) as usize;
         if let Some(proposal) = self.pending.get_mut(place) {
-            context.electorate.insert(&mut proposal.acks, server);
+            context.members.electorate.insert(&mut proposal.acks, server);
         }
     }
 
@@ -78,32 +88,47 @@ impl Leading {
         while self.commit_some(context) {}
     }
 
-    /// Commits what is decided up to the next place where a Java learner must hear something in between. Whether there
+    /// Commits what is decided up to the next place where a Java learner must hear something in between; a
+    /// reconfiguration by itself. Whether there
     /// was anything.
     fn commit_some(&mut self, context: &mut Context<'_>) -> bool {
-        let stop = self.next_prompt();
+        if self.hand_over.is_some() {
+            return false;
+        }
+        let (stop, reconfiguration) = (self.next_prompt(), self.reconfiguration);
         let mut count = 0;
-        let mut up_to = Zxid::ZERO;
-        while let Some(oldest) = self.pending.front()
-            && (context.electorate.decides(oldest.acks)
+        let mut last = Proposal { zxid: Zxid::ZERO, acks: VoterSet::default() };
+        while let Some(&oldest) = self.pending.front()
+            && (self.is_decided(context, oldest.zxid, oldest.acks)
                 || !oldest.acks.is_empty() && context.makes(Breakage::CommitWithoutQuorum))
         {
-            up_to = oldest.zxid;
+            let stands_alone = Some(oldest.zxid) == reconfiguration;
+            if stands_alone && count > 0 {
+                break;
+            }
+            last = oldest;
             self.pending.pop_front();
             count += 1;
-            if Some(up_to) == stop {
+            if stands_alone || Some(oldest.zxid) == stop {
                 break;
             }
         }
         if count == 0 {
             return false;
         }
+        let up_to = last.zxid;
+        let next_leader =
+            (Some(up_to) == reconfiguration).then(|| self.activate_proposed(context, up_to, last.acks));
         for (&link, learner) in self.learners.iter().filter(|(_, learner)| learner.is_forwarded_to()) {
             for entry in context.history.uncommitted().take(count) {
-                let zxid = entry.zxid;
-                let message = match learner.kind {
-                    LearnerKind::Follower => FromLeader::Commit { zxid },
-                    LearnerKind::Observer => FromLeader::Inform { zxid, envelope: entry.envelope.clone() },
+                let (zxid, envelope) = (entry.zxid, || entry.envelope.clone());
+                let message = match (learner.kind, next_leader) {
+                    (LearnerKind::Follower, None) => FromLeader::Commit { zxid },
+                    (LearnerKind::Follower, Some(leader)) => FromLeader::CommitAndActivate { zxid, leader },
+                    (LearnerKind::Observer, None) => FromLeader::Inform { zxid, envelope: envelope() },
+                    (LearnerKind::Observer, Some(leader)) => {
+                        FromLeader::InformAndActivate { zxid, leader, envelope: envelope() }
+                    }
                 };
                 context.out.push(Action::ToLearner { link, message });
             }

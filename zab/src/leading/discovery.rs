@@ -20,11 +20,11 @@ impl Leading {
         if self.phase != Phase::Discovery {
             let voter = self.learners[&link].voter();
             if accepted > self.epoch
-                && voter.is_some_and(|server| context.electorate.is_committed_voter(server))
+                && voter.is_some_and(|server| context.members.electorate.is_committed_voter(server))
             {
                 // It has promised itself to a candidate that came to nothing, and may not follow an earlier epoch: with a
                 // few like it the ensemble would be one crash from a standstill. The next epoch is later than both.
-                return Err(GiveUp("a voter has accepted a later epoch"));
+                return Err(GiveUp::Look("a voter has accepted a later epoch"));
             }
             // Too late to be heard: it gets the epoch as it is.
             self.propose_epoch_to(context, link);
@@ -33,8 +33,8 @@ impl Leading {
         let Some(server) = self.learners[&link].voter() else { return Ok(()) };
         // Only voters decide the epoch, but whoever is no voter must not have accepted a higher one either.
         self.epoch = self.epoch.max(accepted);
-        if context.electorate.is_committed_voter(server) {
-            context.electorate.insert(&mut self.contacts, server);
+        if context.members.electorate.is_committed_voter(server) {
+            context.members.electorate.insert(&mut self.contacts, server);
         }
         self.advance(context)
     }
@@ -42,10 +42,11 @@ impl Leading {
     /// The new epoch is higher than any that a quorum has accepted.
     pub(super) fn propose_epoch(&mut self, context: &mut Context<'_>) -> Result<(), GiveUp> {
         let next = self.epoch.get().checked_add(1).filter(|&next| next <= i32::MAX as u32);
-        self.epoch = Epoch::new(next.ok_or(GiveUp("there are no epochs left"))?);
+        self.epoch = Epoch::new(next.ok_or(GiveUp::Look("there are no epochs left"))?);
         self.phase = Phase::Promise;
         context.store_accepted(self.epoch);
-        context.electorate.insert(&mut self.promised, context.settings.me);
+        self.name_first_membership(context);
+        context.members.electorate.insert(&mut self.promised, context.settings.me);
         for link in self.links(|learner| learner.stage == Stage::Introduced) {
             self.propose_epoch_to(context, link);
         }
@@ -84,9 +85,9 @@ impl Leading {
         if knows_more && !context.makes(Breakage::LeadBehind) {
             return self.turn_away(context, link, "it knows more than the leader");
         }
-        let voter = learner.voter().filter(|&server| context.electorate.is_committed_voter(server));
+        let voter = learner.voter().filter(|&server| context.members.electorate.is_committed_voter(server));
         if let Some(server) = voter {
-            context.electorate.insert(&mut self.promised, server);
+            context.members.electorate.insert(&mut self.promised, server);
         }
         self.advance(context)
     }

@@ -11,8 +11,9 @@ impl Leading {
     /// Time has passed.
     pub fn on_tick(&mut self, context: &mut Context<'_>) -> Result<(), GiveUp> {
         let now_ms = context.now_ms;
+        self.hand_over_if_due(context)?;
         if self.phase != Phase::Broadcast && now_ms >= self.started_ms + context.settings.init_ms() {
-            return Err(GiveUp("no quorum came within initLimit"));
+            return Err(GiveUp::Look("no quorum came within initLimit"));
         }
         if now_ms >= self.next_ping_ms {
             self.next_ping_ms = now_ms + context.settings.tick_ms / 2;
@@ -31,8 +32,8 @@ impl Leading {
         }
         if now_ms >= self.next_check_ms {
             self.next_check_ms = now_ms + context.settings.tick_ms;
-            if self.phase == Phase::Broadcast && !context.electorate.decides(self.alive(context)) {
-                return Err(GiveUp("a quorum of followers is gone"));
+            if self.phase == Phase::Broadcast && !context.members.electorate.decides(self.alive(context)) {
+                return Err(GiveUp::Look("a quorum of followers is gone"));
             }
         }
         Ok(())
@@ -40,17 +41,18 @@ impl Leading {
 
     /// When [`Leading::on_tick`] has something to do next.
     pub fn deadline_ms(&self) -> u64 {
-        self.next_ping_ms.min(self.next_check_ms)
+        let regular_ms = self.next_ping_ms.min(self.next_check_ms);
+        self.hand_over_deadline_ms().map_or(regular_ms, |deadline_ms| deadline_ms.min(regular_ms))
     }
 
     fn alive(&self, context: &Context<'_>) -> VoterSet {
         let mut alive = VoterSet::default();
-        context.electorate.insert(&mut alive, context.settings.me);
+        context.members.electorate.insert(&mut alive, context.settings.me);
         for learner in self.learners.values().filter(|learner| learner.stage == Stage::Active) {
             if let Some(server) = learner.voter()
                 && context.now_ms < learner.heard_ms + context.settings.sync_ms()
             {
-                context.electorate.insert(&mut alive, server);
+                context.members.electorate.insert(&mut alive, server);
             }
         }
         alive

@@ -51,6 +51,13 @@ fn run(world: &mut World, line: &str) {
                 }
             }
         }
+        ("reconfig", [server, lists @ ..]) => {
+            let find = |name: &str| lists.iter().find_map(|list| numbers(list.strip_prefix(name)?));
+            let (voters, observers) = (find("voters=").unwrap(), find("observers=").unwrap_or_default());
+            if world.ensemble.reconfigure(number(server), &voters, &observers).is_none() {
+                world.say(format!("{server} has no zxid for that"));
+            }
+        }
         ("sync", [server, rest @ ..]) => sync(world, number(server), rest),
         ("force", [server, leader]) => force(world, number(server), number(leader)),
         ("resign", [server]) => {
@@ -97,17 +104,18 @@ fn run(world: &mut World, line: &str) {
 }
 
 fn plan(voters: i64, options: &[&str]) -> Plan {
-    let mut observers = Vec::new();
     let find = |name: &str| options.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
-    if let Some(list) = find("observers") {
-        observers = list.split(',').map(number).collect();
-    }
+    let list = |name| find(name).and_then(numbers).unwrap_or_default();
+    let observers = list("observers");
     let mut plan = Plan::new(&(1..=voters).collect::<Vec<_>>(), &observers);
     if let Some(entries_max) = find("history") {
         plan.settings.history_entries_max = number(entries_max) as usize;
     }
+    plan.outsiders = list("outsiders");
+    plan.settings.reconfig_enabled = options.contains(&"reconfig");
     for option in options {
-        let known = ["observers=", "history="].iter().any(|name| option.starts_with(name));
+        let names = ["observers=", "history=", "outsiders=", "reconfig"];
+        let known = names.iter().any(|name| option.starts_with(name));
         assert!(known, "{option:?} is no option of an ensemble");
     }
     plan
@@ -189,6 +197,10 @@ fn zxid(word: &str) -> Zxid {
 fn direction(word: &str) -> (i64, i64) {
     let (from, to) = word.split_once("->").unwrap_or_else(|| panic!("{word:?} is not from->to"));
     (number(from), number(to))
+}
+
+fn numbers(list: &str) -> Option<Vec<i64>> {
+    Some(list.split(',').map(number).collect())
 }
 
 fn setting(word: &str, name: &str) -> i64 {

@@ -9,6 +9,7 @@ use protocol::peer::ServerState;
 use crate::action::Role;
 use crate::harness::{Cargo, Ensemble, Flight, Plan, Seen, at};
 use crate::history::Entry;
+use crate::members::reconfiguration;
 
 /// More steps than that in one go are servers that answer each other for ever.
 const STEPS_MAX: usize = 100_000;
@@ -210,7 +211,13 @@ impl World {
                 .iter()
                 .map(|entry| {
                     let payload = String::from_utf8_lossy(&entry.envelope).into_owned();
-                    if payload.is_empty() { at(entry.zxid) } else { format!("{}={payload}", at(entry.zxid)) }
+                    if reconfiguration(entry.zxid, &entry.envelope).is_some() {
+                        format!("{}=reconfig", at(entry.zxid))
+                    } else if payload.is_empty() {
+                        at(entry.zxid)
+                    } else {
+                        format!("{}={payload}", at(entry.zxid))
+                    }
                 })
                 .collect::<Vec<_>>()
         };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf, absolute};
 use protocol::peer::MemberRole;
 
 use super::text::Text;
-use crate::context::ServerContext;
+use crate::context::{ServerContext, Standing};
 
 /// Where the files are, below the directories of the configuration.
 const VERSION_DIRECTORY: &str = "version-2";
@@ -14,7 +14,7 @@ const VERSION_DIRECTORY: &str = "version-2";
 pub(super) fn write_conf(out: &mut Text, server: &ServerContext) -> fmt::Result {
     let settings = &server.settings;
     let (data_dir, log_dir) = directories(server);
-    writeln!(out, "clientPort={}", server.client_address.port())?;
+    writeln!(out, "clientPort={}", server.door.address().port())?;
     writeln!(out, "secureClientPort=-1")?;
     writeln!(out, "dataDir={}", data_dir.display())?;
     writeln!(out, "dataDirSize={}", size_bytes(&data_dir))?;
@@ -25,19 +25,23 @@ pub(super) fn write_conf(out: &mut Text, server: &ServerContext) -> fmt::Result 
     writeln!(out, "minSessionTimeout={}", settings.sessions.timeout_min_ms)?;
     writeln!(out, "maxSessionTimeout={}", settings.sessions.timeout_max_ms)?;
     writeln!(out, "clientPortListenBacklog={}", settings.client_port.listen_backlog)?;
-    let Some(ensemble) = &settings.ensemble else { return writeln!(out, "serverId=0") };
-    let own = ensemble.membership.member(ensemble.me).and_then(|member| member.addresses.first());
+    let (Some(ensemble), Some(standing)) = (&settings.ensemble, &server.standing) else {
+        return writeln!(out, "serverId=0");
+    };
+    let Standing { membership, own } = standing.read().clone();
     writeln!(out, "serverId={}", ensemble.me)?;
     writeln!(out, "initLimit={}", ensemble.init_limit)?;
     writeln!(out, "syncLimit={}", ensemble.sync_limit)?;
     writeln!(out, "electionAlg=3")?;
-    if let Some(own) = own {
-        writeln!(out, "electionPort={}", own.election_port)?;
-        writeln!(out, "quorumPort={}", own.quorum_port)?;
+    if let Some(address) = own.addresses.first() {
+        writeln!(out, "electionPort={}", address.election_port)?;
+        writeln!(out, "quorumPort={}", address.quorum_port)?;
     }
-    writeln!(out, "peerType={}", if ensemble.role == MemberRole::Participant { 0 } else { 1 })?;
+    // Who is no member any more counts as a participant, as in Java.
+    let observes = membership.role_of(ensemble.me) == Some(MemberRole::Observer);
+    writeln!(out, "peerType={}", u8::from(observes))?;
     writeln!(out, "membership: ")?;
-    write!(out, "{}", ensemble.membership)
+    write!(out, "{membership}")
 }
 
 pub(super) fn write_dirs(out: &mut Text, server: &ServerContext) -> fmt::Result {

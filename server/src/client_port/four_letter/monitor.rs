@@ -41,16 +41,16 @@ fn put(out: &mut Text, key: &str, value: impl Display) -> fmt::Result {
 
 /// What a member knows of its ensemble (`Leader.registerMetrics`, `QuorumPeer`).
 fn write_ensemble(out: &mut Text, server: &ServerContext) -> fmt::Result {
-    let Some(ensemble) = &server.settings.ensemble else { return Ok(()) };
+    let Some(standing) = &server.standing else { return Ok(()) };
     let status = &server.shared.status;
     let state = match status.role() {
         ServerRole::Leader => "leading - broadcast",
         ServerRole::Follower => "following - broadcast",
         ServerRole::Observer => "observing - broadcast",
-        ServerRole::Standalone | ServerRole::Looking => "looking",
+        ServerRole::Standalone | ServerRole::Looking | ServerRole::ReadOnly => "looking",
     };
     put(out, "peer_state", state)?;
-    put(out, "quorum_size", ensemble.membership.voters().count())?;
+    put(out, "quorum_size", standing.read().membership.voters().count())?;
     let Some(learners) = status.learners() else { return Ok(()) };
     put(out, "learners", learners.connected)?;
     put(out, "synced_followers", learners.followers)?;

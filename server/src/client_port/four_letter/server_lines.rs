@@ -19,16 +19,17 @@ pub(super) fn mode(server: &ServerContext) -> &'static str {
         ServerRole::Leader => "leader",
         ServerRole::Follower => "follower",
         ServerRole::Observer => "observer",
+        ServerRole::ReadOnly => "read-only",
     }
 }
 
 pub(super) fn write_srvr(out: &mut Text, server: &ServerContext, tree: &Tree) -> fmt::Result {
-    write_version(out)?;
+    write_version(out, server)?;
     write_counts(out, server, tree)
 }
 
 pub(super) fn write_stat(out: &mut Text, server: &ServerContext, tree: &Tree) -> fmt::Result {
-    write_version(out)?;
+    write_version(out, server)?;
     writeln!(out, "Clients:")?;
     for link in server.registry.links() {
         write_connection(out, &link, Detail::Brief)?;
@@ -37,8 +38,12 @@ pub(super) fn write_stat(out: &mut Text, server: &ServerContext, tree: &Tree) ->
     write_counts(out, server, tree)
 }
 
-fn write_version(out: &mut Text) -> fmt::Result {
-    writeln!(out, "Zookeeper version: {FULL_VERSION}")
+fn write_version(out: &mut Text, server: &ServerContext) -> fmt::Result {
+    writeln!(out, "Zookeeper version: {FULL_VERSION}")?;
+    if server.shared.status.role() == ServerRole::ReadOnly {
+        writeln!(out, "READ-ONLY mode; serving only read-only clients")?;
+    }
+    Ok(())
 }
 
 fn write_counts(out: &mut Text, server: &ServerContext, tree: &Tree) -> fmt::Result {

@@ -15,6 +15,7 @@ use protocol::{SessionId, StatPersisted, Zxid};
 use replica::{ConnectionId, Shared};
 
 use super::*;
+use crate::client_port::door::Door;
 use crate::client_port::link::{Link, LinkCounts};
 use crate::client_port::registry::Registry;
 use crate::clock::Clock;
@@ -65,13 +66,14 @@ impl Fixture {
             registry: Registry::new(0, 0),
             stats: ServerStats { last_snapshot_zxid: AtomicI64::new(-1), ..ServerStats::default() },
             clock: Clock::start(),
+            door: Door::new(settings.client_port.clone(), (Ipv4Addr::LOCALHOST, 22_109).into()),
+            standing: None,
             settings,
             limits: ClientLimits {
                 frame_bytes_max: 1 << 20,
                 outstanding_max: 1_000,
                 sessionless_timeout_ms: 10_000,
             },
-            client_address: (Ipv4Addr::LOCALHOST, 22_109).into(),
             stopping: AtomicBool::new(false),
             trace_mask: AtomicI64::new(TRACE_MASK_DEFAULT),
             durable_zxid: AtomicI64::new(0x80),

@@ -5,12 +5,12 @@ use super::my_id::{self, Me};
 use crate::config::error::{ConfigError, Origin, WarningKind};
 use crate::config::keys;
 use crate::config::read::Reader;
-use crate::config::source::{ConfigSource, Given};
+use crate::config::source::Given;
 use protocol::ServerId;
 use protocol::peer::membership::{ClientEndpoint, MembershipError, MembershipLine, MembershipProblem};
 use protocol::peer::{Member, MemberRole, Membership};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Whether there are other servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +42,8 @@ pub(in crate::config) struct OwnLine {
 
 impl Members {
     /// Reads and checks the lines as `QuorumPeerConfig.parseDynamicConfig` does.
-    pub(in crate::config) fn read(
-        reader: &mut Reader,
-        source: &ConfigSource,
-    ) -> Result<Members, ConfigError> {
-        let (given, version) = given_lines(reader, source)?;
+    pub(in crate::config) fn read(reader: &mut Reader) -> Result<Members, ConfigError> {
+        let (given, version) = given_lines(reader)?;
         let membership = Membership { version, ..membership(&given)?.unwrap_or_default() };
         let mut lines = BTreeMap::new();
         for line in given {
@@ -84,7 +81,16 @@ impl Members {
         }
         if !self.lines.contains_key(&me.id) {
             let problem = format!("is not the number of a member; these are {listed}");
-            return Err(me.given.bad(problem, format!("correct it, or add a line server.{}", me.id)));
+            let remedy = match self.membership.version {
+                0 => format!("correct it, or add a line server.{}", me.id),
+                // In Java such a server does not start either.
+                _ => format!(
+                    "these come from a reconfig: if it was taken out, leave it stopped; if it is to join, give it \
+                     server lines without dynamicConfigFile again, its own server.{} among them, and add it by reconfig",
+                    me.id
+                ),
+            };
+            return Err(me.given.bad(problem, remedy));
         }
         Ok(Some(me))
     }
@@ -101,6 +107,17 @@ impl Members {
             line: self.lines.get(&id)?.clone(),
             client: member.client.clone(),
             secure_client: member.secure_client.clone(),
+        })
+    }
+
+    /// Lines that are to be kept in a file must have been in one: those of the command line would come back.
+    pub(super) fn expect_in_file(&self) -> Result<(), ConfigError> {
+        let defined = self.lines.values().find(|line| !matches!(line.origin, Origin::File { .. }));
+        defined.map_or(Ok(()), |line| {
+            Err(line.bad(
+                "is given on the command line, where a change of the members cannot reach it",
+                "with reconfigEnabled=true, write it into the configuration file",
+            ))
         })
     }
 
@@ -154,7 +171,7 @@ fn has_client_address(member: &Member) -> bool {
 
 /// The lines about members, and the version of the membership: both from the dynamic file if there
 /// is one.
-fn given_lines(reader: &mut Reader, source: &ConfigSource) -> Result<(Vec<Given>, i64), ConfigError> {
+fn given_lines(reader: &mut Reader) -> Result<(Vec<Given>, i64), ConfigError> {
     const FAMILIES: [(&str, &str); 3] =
         [("server.*", "server."), ("group.*", "group."), ("weight.*", "weight.")];
     let mut own = Vec::new();
@@ -180,7 +197,6 @@ fn given_lines(reader: &mut Reader, source: &ConfigSource) -> Result<(Vec<Given>
             ));
         }
     }
-    warn_of_unfinished_change(reader, source, &dynamic);
     Ok((pairs, version_of(&dynamic.value)))
 }
 
@@ -192,24 +208,8 @@ fn version_of(name: &str) -> i64 {
     version.filter(|version| *version >= 0).unwrap_or(0)
 }
 
-/// Java keeps a membership that was proposed and not yet agreed on beside the configuration file.
-fn warn_of_unfinished_change(reader: &mut Reader, source: &ConfigSource, dynamic: &Given) {
-    let Some(file) = &source.file else { return };
-    let mut next = file.clone().into_os_string();
-    next.push(".dynamic.next");
-    let next = PathBuf::from(next);
-    if next.exists() {
-        let message = format!(
-            "is what counts; {} holds a change of the members that was under way and is not read: let Apache \
-             ZooKeeper finish it, or remove that file if it was given up",
-            next.display()
-        );
-        reader.values.warn(dynamic, WarningKind::Doubtful, message);
-    }
-}
-
 /// Makes a membership of the lines; `None` without any.
-fn membership(lines: &[Given]) -> Result<Option<Membership>, ConfigError> {
+pub(super) fn membership(lines: &[Given]) -> Result<Option<Membership>, ConfigError> {
     let Some(first) = lines.first() else {
         return Ok(None);
     };

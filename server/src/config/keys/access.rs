@@ -9,7 +9,7 @@ keys! { Access:
         "Four-letter words that are answered, with commas between; * for all. srvr is always among them, isro with readonlymode.enabled."
         => Built;
     "readonlymode.enabled", Exact("readonlymode.enabled"), Flag, "false", "",
-        "Serve reads while cut off from the ensemble. In this release a server that is cut off serves nobody, and a server alone never is: the key only adds isro to the answered words. Java reads it from -D only."
+        "Serve reads, to clients that are content with that, while cut off from the ensemble. A server alone never is: there the key only adds isro to the answered words. Java reads it from -D only."
         => Built;
     "skipACL", Prefixed, OnlyYes, "no", "",
         "Leave all access control lists unchecked."

@@ -24,11 +24,8 @@ keys! { Ensemble:
         "Whether this member votes: participant or observer. The server lines decide, and this key is only compared with them."
         => in_ensembles("it is no observer");
     "reconfigEnabled", FileOnly, Flag, "false", "",
-        "Change the members while the ensemble runs."
-        => RefusedWithOthers {
-            why: "members that can be changed and members that cannot would disagree about who votes, so it must be false on all of them",
-            alone: "the operation reconfig is refused, as in Java with reconfigEnabled=false",
-        };
+        "Whether the members can be changed while the ensemble runs (reconfig). They are then kept in files beside this one, which must be writable, and this one is changed to name the newest. It must be the same on all members."
+        => in_ensembles("there are no members to change, and reconfig is refused");
     "electionAlg", FileOnly, Int, "3", "",
         "How a leader is elected; there is only 3."
         => Built;

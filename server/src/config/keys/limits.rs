@@ -2,7 +2,7 @@
 
 use super::Property::{Exact, FileOnly, Prefixed};
 use super::Status::Built;
-use super::{keys, not_built};
+use super::{in_ensembles, keys, not_built};
 
 keys! { Limits:
     "maxClientCnxns", FileOnly, Int, "60", "connections",
@@ -57,9 +57,9 @@ keys! { Limits:
         "List the ephemeral nodes of a session in the transaction that closes it."
         => Built;
     "localSessionsEnabled", FileOnly, Flag, "false", "",
-        "Sessions known to one server only."
-        => not_built("every session is recorded in the log and known to the whole ensemble");
+        "Sessions known to one server only: they cost no transaction, have no ephemeral nodes, and end when the server's role does. It must be the same on all members."
+        => in_ensembles("there is only one server to know them");
     "localSessionsUpgradingEnabled", FileOnly, Flag, "false", "",
         "Turn a local session into an ordinary one when it creates an ephemeral node."
-        => not_built("there are no local sessions");
+        => in_ensembles("there are no local sessions");
 }

@@ -49,6 +49,9 @@ fn three_server_lines_are_an_ensemble_with_the_defaults_of_java() {
     let expected = EnsembleSettings {
         me: ServerId::new(2),
         membership,
+        reconfig_enabled: false,
+        proposed: None,
+        standalone_enabled: true,
         role: MemberRole::Participant,
         tick_ms: 3000,
         init_limit: 10,
@@ -62,6 +65,8 @@ fn three_server_lines_are_an_ensemble_with_the_defaults_of_java() {
         learner_connect_delay_ms: 100,
         leader_serves_clients: true,
         commit_log_count: 500,
+        local_sessions: false,
+        local_sessions_upgrade: false,
     };
     assert_eq!(settings, expected);
 }
@@ -71,10 +76,11 @@ fn every_setting_of_an_ensemble_is_read() {
     let text = "tickTime=100\nconnectToLearnerMasterLimit=7\nquorumListenOnAllIPs=true\n\
                 electionPortBindRetry=0\ncnxTimeout=010\nfastleader.minNotificationInterval=20\n\
                 fastleader.maxNotificationInterval=0x30\nleaderConnectDelayDuringRetryMs=0\nleaderServes=no\n\
-                commitLogCount=0700\n";
+                commitLogCount=0700\nlocalSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n";
     let settings = member("1", &format!("{THREE}{text}"));
     assert_eq!((settings.tick_ms, settings.connect_to_learner_master_limit), (100, 7));
     assert!(settings.listen_on_all_ips && !settings.leader_serves_clients);
+    assert!(settings.local_sessions && settings.local_sessions_upgrade);
     assert_eq!(settings.election_bind_retries, None);
     assert_eq!(settings.connection_timeout_ms, 10, "Integer.parseInt");
     assert_eq!(settings.notification_interval_min_ms, 20);
@@ -216,6 +222,7 @@ fn a_server_alone_names_what_is_for_ensembles() {
         "leaderServes=no",
         "commitLogCount=700",
         "multiAddress.enabled=true",
+        "reconfigEnabled=true",
     ] {
         let (key, _) = text.split_once('=').unwrap();
         check_warning(text, WarningKind::Ignored, &[key, "no effect on a server alone"]);
@@ -228,7 +235,6 @@ fn a_server_alone_names_what_is_for_ensembles() {
 #[test]
 fn what_other_members_would_suffer_from_stops_the_start() {
     for (text, part) in [
-        ("reconfigEnabled=true", "disagree about who votes"),
         ("oraclePath=/oracle", "neither would go on without the other"),
         ("sslQuorum=true", "in the clear"),
         ("quorum.auth.enableSasl=true", "without identifying"),
@@ -238,21 +244,15 @@ fn what_other_members_would_suffer_from_stops_the_start() {
         let sentence = error.to_string();
         assert!(sentence.contains(text) && sentence.contains(part), "{text}: {sentence}");
     }
-    let alone = "server.1=a:2888:3888\nstandaloneEnabled=false\nreconfigEnabled=true";
-    let warnings = load_as("1", alone, &[]).unwrap().1;
-    let not_built = warnings.iter().find(|warning| warning.kind == WarningKind::NotBuilt);
-    assert!(not_built.is_some_and(|warning| warning.message.contains("reconfig is refused")), "{warnings:?}");
 }
 
 #[test]
 fn what_members_do_without_is_named() {
     for (text, part) in [
-        ("localSessionsEnabled=true", "known to the whole ensemble"),
         ("portUnification=true", "without TLS only"),
         ("observerMasterPort=2191", "observers connect to the leader"),
         ("syncEnabled=false", "every server writes log and snapshots"),
         ("forceSnapshotSync=true", "followers get the log"),
-        ("readonlymode.enabled=true", "cut off from the ensemble serves nobody"),
     ] {
         let definitions = [text.split_once('=').unwrap()];
         let definitions = definitions.map(|(key, value)| match key {
@@ -382,6 +382,16 @@ fn members_in_the_dynamic_file_count_and_its_name_has_the_version() {
 }
 
 #[test]
+fn a_server_that_reconfig_took_out_is_told_so() {
+    let others = "server.1=a:2888:3888\nserver.3=c:2888:3888\n";
+    let sentence = with_dynamic_file("zoo.cfg.dynamic.5", others, "").1.unwrap_err().to_string();
+    assert!(sentence.contains("myid=2 is not the number of a member; these are 1, 3"), "{sentence}");
+    assert!(sentence.contains("if it was taken out, leave it stopped"), "{sentence}");
+    let sentence = with_dynamic_file("zoo.cfg.dynamic", others, "").1.unwrap_err().to_string();
+    assert!(sentence.contains("add a line server.2"), "{sentence}");
+}
+
+#[test]
 fn a_dynamic_file_holds_members_and_the_other_file_none() {
     for (text, more, part) in [
         (THREE, "server.1=a:2888:3888", "line 6: server.1=a:2888:3888 stands beside dynamicConfigFile"),
@@ -397,14 +407,88 @@ fn a_dynamic_file_holds_members_and_the_other_file_none() {
 }
 
 #[test]
-fn a_change_of_the_members_that_did_not_end_is_named() {
-    let (dir, loaded) = with_dynamic_file("zoo.cfg.dynamic.1", THREE, "");
+fn members_that_can_change_need_a_file_to_be_kept_in() {
+    let settings = member("1", &format!("{THREE}reconfigEnabled=true"));
+    assert!(settings.reconfig_enabled && settings.standalone_enabled);
+    let one =
+        load_as("1", "server.1=a:2888:3888\nstandaloneEnabled=false\nreconfigEnabled=true", &[]).unwrap().0;
+    assert!(one.tree.reconfig_enabled);
+    let one = one.ensemble.unwrap();
+    assert!(one.reconfig_enabled && !one.standalone_enabled);
+    let line = ("server.3", "c:2888:3888");
+    let text = "server.1=a:2888:3888\nserver.2=b:2888:3888\nreconfigEnabled=true";
+    let sentence = load_as("1", text, &[line]).unwrap_err().to_string();
+    assert!(
+        sentence.contains("server.3") && sentence.contains("write it into the configuration"),
+        "{sentence}"
+    );
+    let dir = TempDir::new();
+    dir.write("myid", "1");
+    let data_dir = dir.0.display().to_string();
+    let definitions = [
+        ("server.1", "a:2888:3888"),
+        ("server.2", "b:2888:3888"),
+        ("initLimit", "5"),
+        ("syncLimit", "5"),
+        ("dataDir", &data_dir),
+        ("reconfigEnabled", "true"),
+    ];
+    let sentence = only_definitions(&definitions).unwrap_err().to_string();
+    assert!(sentence.contains("reconfigEnabled=true needs a configuration file"), "{sentence}");
+}
+
+/// Members in a dynamic file of that version, and a change of them under way.
+fn with_change(version: &str, next: &str, more: &str) -> Loaded {
+    let (dir, loaded) = with_dynamic_file(&format!("zoo.cfg.dynamic.{version}"), THREE, more);
     assert_eq!(loaded.unwrap().1, []);
-    dir.write("zoo.cfg.dynamic.next", THREE);
-    let source = ConfigSource { file: Some(dir.0.join("zoo.cfg")), ..ConfigSource::default() };
-    let warnings = Settings::load(&source).unwrap().1;
-    assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].message.contains("zoo.cfg.dynamic.next"), "{}", warnings[0]);
+    dir.write("zoo.cfg.dynamic.next", next);
+    Settings::load(&ConfigSource { file: Some(dir.0.join("zoo.cfg")), ..ConfigSource::default() })
+}
+
+#[test]
+fn a_change_of_the_members_that_was_under_way_goes_on() {
+    const ENABLED: &str = "reconfigEnabled=true";
+    let next = format!("{FOUR}version=1000000a0");
+    let (settings, warnings) = with_change("10000009f", &next, ENABLED).unwrap();
+    assert_eq!(warnings, []);
+    let summary = settings.summary();
+    assert!(summary.contains("proposed  members 1, 2, 3, 4, version 1000000a0\n"), "{summary}");
+    let ensemble = settings.ensemble.unwrap();
+    assert_eq!((ensemble.membership.version, ensemble.membership.members.len()), (0x1_0000_009f, 3));
+    let proposed = ensemble.proposed.unwrap();
+    assert_eq!((proposed.version, proposed.members.len()), (0x1_0000_00a0, 4));
+
+    let (settings, warnings) = with_change("1000000a0", &next, ENABLED).unwrap();
+    assert_eq!((settings.ensemble.unwrap().proposed, warnings.len()), (None, 0), "it is in force already");
+    let (settings, warnings) = with_change("1000000a1", &next, ENABLED).unwrap();
+    assert_eq!(settings.ensemble.unwrap().proposed, None, "it is older than what is in force");
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    let sentence = warning.to_string();
+    assert!(sentence.contains("zoo.cfg.dynamic.next") && sentence.contains("1000000a0"), "{sentence}");
+    assert!(
+        with_change("5", FOUR, ENABLED).unwrap().0.ensemble.unwrap().proposed.is_none(),
+        "no version is 0"
+    );
+
+    for (next, part) in [
+        ("", "nobody votes"),
+        ("server.1=a", "is no server address"),
+        ("clientPort=5", "does not describe members"),
+        ("server.1=\\u12", "next line 1"),
+        ("server.1=a:1:2\nversion=x", "the version is `x`"),
+    ] {
+        let sentence = with_change("5", next, ENABLED).unwrap_err().to_string();
+        assert!(sentence.contains("zoo.cfg.dynamic.next") && sentence.contains(part), "{next}: {sentence}");
+    }
+}
+
+#[test]
+fn a_change_of_the_members_that_nobody_will_finish_is_named() {
+    let (settings, warnings) = with_change("1", &format!("{FOUR}version=2"), "").unwrap();
+    assert_eq!(settings.ensemble.unwrap().proposed, None);
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert_eq!(warning.kind, WarningKind::Doubtful);
+    assert!(warning.message.contains("zoo.cfg.dynamic.next"), "{warning}");
 }
 
 #[test]

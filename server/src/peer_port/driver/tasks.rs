@@ -1,7 +1,7 @@
 //! The tasks of the peer thread. The driver starts them all, and hears of each how it ended.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,11 +13,14 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::peer_port::election_mesh::Introduction;
 use crate::peer_port::learner_link::Link;
+use crate::peer_port::listen::Port;
 
 /// What a task has come to.
 pub(in crate::peer_port) enum Ended {
     /// A listener has accepted a connection, or could not.
-    Accept { listener: usize, result: io::Result<(TcpStream, SocketAddr)> },
+    Accept { listener: u64, result: io::Result<(TcpStream, SocketAddr)> },
+    /// The ports were opened at other addresses, or could not be.
+    Rebound { number: u64, result: io::Result<Vec<(Port, TcpListener)>> },
     /// Somebody on the election port has said who it is, or has not.
     Introduction { number: u64, from: SocketAddr, result: Result<(TcpStream, Introduction), String> },
     /// A server was dialed on its election port. `None`: it is to dial back.

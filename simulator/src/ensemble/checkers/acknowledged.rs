@@ -3,13 +3,18 @@
 use protocol::{ServerId, Zxid};
 
 use crate::checkers::{Verdict, ensure};
+use crate::ensemble::roster::Roster;
 
 const PROMISE: &str = "acknowledged writes survive";
 
-/// A transaction is committed, and so many voters have it on stable storage.
-pub fn check_commit(zxid: Zxid, voters_with_it: usize, voters: usize) -> Verdict {
-    ensure(voters_with_it * 2 > voters, PROMISE, || {
-        format!("{zxid} is committed, and only {voters_with_it} of {voters} voters have it on stable storage")
+/// A transaction is committed, and these servers have it on stable storage.
+pub fn check_commit(zxid: Zxid, members: &Roster, has_it: impl Fn(ServerId) -> bool) -> Verdict {
+    ensure(members.is_quorum(&has_it), PROMISE, || {
+        let with_it: Vec<_> = members.voters().filter(|server| has_it(*server)).collect();
+        let voters: Vec<_> = members.voters().collect();
+        format!(
+            "{zxid} is committed, and of the voters {voters:?} only {with_it:?} have it on stable storage"
+        )
     })
 }
 
@@ -28,9 +33,14 @@ mod tests {
     #[test]
     fn a_commit_without_a_quorum_and_a_loss_are_seen() {
         let zxid = Zxid::from_wire(1);
-        assert!(check_commit(zxid, 2, 3).is_ok());
-        assert!(check_commit(zxid, 1, 3).is_err());
-        assert!(check_commit(zxid, 2, 4).is_err());
+        let voters = |count| {
+            let line = |host| format!("server.{}=10.0.0.1:2888:3888:participant", host);
+            Roster::parse(&(1..=count).map(line).collect::<Vec<_>>().join("\n")).unwrap()
+        };
+        let first_two = |server: ServerId| server.get() <= 2;
+        assert!(check_commit(zxid, &voters(3), first_two).is_ok());
+        assert!(check_commit(zxid, &voters(4), first_two).is_err());
+        assert!(check_commit(zxid, &voters(3), |server| server.get() == 2).is_err());
         assert!(check_kept(ServerId::new(1), 4, 5).is_ok());
         assert!(check_kept(ServerId::new(1), 4, 3).is_err());
     }

@@ -1,7 +1,7 @@
-//! A session is only said to be over if its end was proposed or done, and to have moved if its client has tried to take
+//! What a session asks for is done in the order in which it was asked for. A session is only said to be over if its end was proposed or done, and to have moved if its client has tried to take
 //! it elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{ErrorCode, SessionId, Zxid};
 
@@ -17,6 +17,8 @@ pub struct Sessions {
     ending: BTreeSet<SessionId>,
     /// Their clients have connected with them again.
     taken_up: BTreeSet<SessionId>,
+    /// The last request of each that was done.
+    done: BTreeMap<SessionId, i32>,
 }
 
 impl Sessions {
@@ -39,6 +41,15 @@ impl Sessions {
         let open = open_at(model.last()) && open_at(seen);
         ensure(!open || self.ending.contains(&session), PROMISE, || {
             format!("a client was told that its session {session} is over, and nobody has ended it")
+        })
+    }
+
+    /// A write of a session has its place, and was not refused for what the session is. What a client asks for over one
+    /// connection is not done behind what it has asked for over a later one.
+    pub fn check_order(&mut self, session: SessionId, xid: i32, zxid: Zxid) -> Verdict {
+        let last = self.done.insert(session, xid).unwrap_or(0);
+        ensure(xid > last, PROMISE, || {
+            format!("request {xid} of session {session} is done at {zxid}, and {last} was done before")
         })
     }
 

@@ -1,6 +1,7 @@
 //! What a client does with the frames that come: every one is checked.
 
 use protocol::client::connect::{ConnectResponse, ReplyHeader};
+use protocol::client::response::Response;
 use protocol::client::watch::WatcherEvent;
 use protocol::{DecodeError, ErrorCode, OpCode, Reader, Xid, Zxid};
 
@@ -94,8 +95,23 @@ impl Client {
             }
             return self.session.on_written(outstanding, header, body);
         }
+        if self.operator && op == OpCode::GetData {
+            return self.on_members(scene, header, body);
+        }
         self.session.on_answer(&scene.oracle.model, outstanding, header, body)?;
         scene.oracle.tally.note_if(op == OpCode::Sync, "sync answered");
         Ok(())
+    }
+
+    /// What is in `/zookeeper/config`, which every server writes into its own tree.
+    fn on_members(&mut self, scene: &mut Scene, header: &ReplyHeader, body: &[u8]) -> Verdict {
+        let broken = |error: DecodeError| Violation::new("frames", format!("{error}: {body:02x?}"));
+        let answer = Response::read(OpCode::GetData, &mut Reader::new(body)).map_err(broken)?;
+        let Response::Data(Some(data), stat) = answer else {
+            return Err(Violation::new("memberships", "there is nothing in /zookeeper/config"));
+        };
+        scene.oracle.tally.note("members read by an operator");
+        let at = Zxid::from_wire(header.zxid);
+        scene.oracle.memberships.check_node(at, stat.mzxid.to_wire(), &data)
     }
 }

@@ -34,6 +34,10 @@ struct Arriving {
 impl Member {
     pub(super) fn dial_leader(&mut self, scene: &mut Scene, link: LinkId, leader: ServerId, within_ms: u64) {
         self.links.insert(link, Link::default());
+        if !self.knows_place_of((leader.get() - 1) as usize) {
+            self.links.remove(&link);
+            return self.push(scene, Item::Peer(PeerInput::LinkClosed(link)));
+        }
         let from = (Place::Host(self.life.host), self.life.life);
         let port = Port::Quorum { link: link.get() };
         scene.network.dial(&mut scene.schedule, from, (leader.get() - 1) as usize, port, within_ms);

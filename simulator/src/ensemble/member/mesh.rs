@@ -56,7 +56,11 @@ impl Member {
     /// Sends a message, or dials so that it can be sent.
     pub(super) fn notify(&mut self, scene: &mut Scene, to: ServerId, notification: Notification) {
         let host = (to.get() - 1) as usize;
+        let known = self.knows_place_of(host);
         let Some(peer) = self.mesh.peers.get_mut(&host) else { return };
+        if !known && peer.connection.is_none() {
+            return;
+        }
         peer.last = Some(notification.clone());
         match peer.connection {
             Some((connection, end)) => {
@@ -67,10 +71,11 @@ impl Member {
         }
     }
 
-    /// Dials every server that is not connected.
+    /// Dials every member that is not connected.
     pub(super) fn dial_peers(&mut self, scene: &mut Scene) {
         let absent = self.mesh.peers.iter().filter(|(_, peer)| peer.connection.is_none());
-        for host in absent.map(|(&host, _)| host).collect::<Vec<_>>() {
+        let absent = absent.map(|(&host, _)| host).filter(|&host| self.knows_place_of(host));
+        for host in absent.collect::<Vec<_>>() {
             self.dial_peer(scene, host);
         }
     }

@@ -55,6 +55,9 @@ impl Member {
                 self.epochs.set_current(epoch).map_err(must_stop)?;
             }
             Action::Append { zxid, envelope } => self.append(scene, zxid, envelope)?,
+            Action::StoreProposed(membership) => self.store_proposed(scene, membership)?,
+            Action::ForgetProposed => self.forget_proposed(scene)?,
+            Action::Activate(membership) => self.activate(scene, membership)?,
             Action::Truncate { to, reload } => self.cut(scene, to, reload)?,
             Action::Notify { to, notification } => self.notify(scene, to, notification),
             Action::ConnectPeers => self.dial_peers(scene),

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::server::TreeTarget;
-use protocol::peer::Membership;
 use protocol::{ServerId, Zxid};
 use replica::{Replica, Shared};
 use storage::directory::{DataFolders, MissingFolders};
@@ -13,8 +12,10 @@ use storage::epoch_files::{EpochError, EpochFiles};
 use storage::recovery::{RecoveryOptions, recover};
 use storage::retention::Retention;
 use storage::txn_log::TxnLog;
+use zab::breakage::Breakage;
 use zab::{Epochs, Peer};
 
+use super::members::KnownMembers;
 use super::mesh::Mesh;
 use super::{Mail, Member};
 use crate::checkers::{Violation, ensure};
@@ -69,19 +70,35 @@ impl Member {
         settings.server = me;
         settings.seed = scene.random.draw();
         let shared = Arc::new(Shared::new(tree, settings.rules.clone(), settings.tick_ms));
-        let membership = membership(scene, me);
+        let mut first = scene.options.first_membership(life.host);
+        if scene.options.bug == Some(Bug::QuorumOfOne) {
+            first.members.retain(|&server, _| server == me);
+        }
+        let may_change = scene.options.peer.reconfig_enabled;
+        let members = KnownMembers::load(Arc::clone(folders.disk()), folders.snapshots(), first, may_change)
+            .map_err(|error| StartError::Disk(error.to_string()))?;
+        scene.oracle.memberships.stored[life.host] = members.stored();
         let mut peer_settings = scene.options.peer.clone();
         peer_settings.me = me;
+        peer_settings.kind = scene.options.kind(life.host);
         let epochs_found = Epochs { accepted: stored.accepted, current: stored.current };
-        let mut peer = Peer::member(peer_settings, membership, epochs_found, last)
-            .map_err(|error| Violation::new("membership", error.to_string()))?;
+        let (membership, proposed) = (&*members.committed, members.proposed.as_deref());
+        let (membership, proposed) = (membership.clone(), proposed.cloned());
+        let mut peer = Peer::member(peer_settings, membership, proposed, epochs_found, last)
+            .map_err(|error| Violation::new("memberships", error.to_string()))?;
+        if scene.options.bug == Some(Bug::OldQuorumOnly) {
+            peer.misbehave(Breakage::OldQuorumOnly);
+        }
         let entries = scene.oracle.servers[life.host].log.entries();
         let from = entries.len().saturating_sub(scene.options.preloaded);
         peer.preload(entries[from..].iter().cloned());
         let now = clock.now(scene.schedule.now_us());
         let mut replica = Replica::member(Arc::clone(&shared), settings, peer, now);
         replica.set_log_length(recovered.replayed);
-        let others = (0..scene.options.membership.members.len()).filter(|&host| host != life.host);
+        if scene.options.bug == Some(Bug::MovedSessionServed) {
+            replica.serve_moved_sessions();
+        }
+        let others = (0..scene.oracle.servers.len()).filter(|&host| host != life.host);
         Ok(Member {
             life,
             me,
@@ -91,6 +108,8 @@ impl Member {
             log,
             folders,
             epochs,
+            members,
+            led: false,
             mark: recovered.durable_mark,
             retention: Retention::default(),
             mail: Mail::default(),
@@ -108,13 +127,4 @@ impl Member {
             transfer: None,
         })
     }
-}
-
-/// Who belongs to the ensemble, as the server believes.
-fn membership(scene: &Scene, me: ServerId) -> Membership {
-    let mut membership = scene.options.membership.clone();
-    if scene.options.bug == Some(Bug::QuorumOfOne) {
-        membership.members.retain(|&server, _| server == me);
-    }
-    membership
 }

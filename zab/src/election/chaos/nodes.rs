@@ -78,7 +78,7 @@ impl Ensemble {
         let mut membership = Membership::default();
         for server in 1..=voters + observers {
             let role = if server <= voters { MemberRole::Participant } else { MemberRole::Observer };
-            membership.members.insert(ServerId::new(server), member(role));
+            membership.members.insert(ServerId::new(server), member(server, role));
         }
         if voters == 7 {
             for (group, servers) in [(1, [1, 2, 3].as_slice()), (2, &[4, 5, 6]), (3, &[7])] {

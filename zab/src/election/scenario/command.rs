@@ -67,7 +67,7 @@ fn run(world: &mut World, line: &str) {
 
 fn members(world: &mut World, command: &str, numbers: &[i64]) {
     let membership = &mut world.membership;
-    let with = |role| numbers.iter().map(move |&server| (ServerId::new(server), member(role)));
+    let with = |role| numbers.iter().map(move |&server| (ServerId::new(server), member(server, role)));
     match (command, numbers) {
         ("voters", _) => membership.members.extend(with(MemberRole::Participant)),
         ("observers", _) => membership.members.extend(with(MemberRole::Observer)),
@@ -85,7 +85,8 @@ fn next(world: &mut World, voters: &[i64]) {
     let mut membership = world.membership.clone();
     membership.version += 1;
     membership.members.retain(|_, member| member.role == MemberRole::Observer);
-    let voters = voters.iter().map(|&server| (ServerId::new(server), member(MemberRole::Participant)));
+    let voters =
+        voters.iter().map(|&server| (ServerId::new(server), member(server, MemberRole::Participant)));
     membership.members.extend(voters);
     world.propose_members(membership);
 }
