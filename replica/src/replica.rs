@@ -4,6 +4,7 @@
 mod complete;
 mod doubts;
 mod forwarded;
+mod housekeeping;
 mod learner_snapshots;
 mod local_sessions;
 mod read_only;
@@ -25,6 +26,7 @@ use zab::{Action, LinkId, Peer};
 
 use self::doubts::{Asker, Doubts};
 use self::forwarded::Renewals;
+use self::housekeeping::Reaper;
 use self::learner_snapshots::Transfers;
 use self::snapshot_pace::SnapshotPace;
 use crate::input::{ConnectionId, Input, Now};
@@ -101,13 +103,6 @@ enum Known {
     Everywhere,
     /// Only the server that its client is connected to.
     Here,
-}
-
-/// Finds containers and TTL nodes whose time is over (`ContainerManager`).
-struct Reaper {
-    next_check_ms: u64,
-    last_tick_ms: u64,
-    candidates: VecDeque<String>,
 }
 
 impl Replica {
@@ -500,69 +495,6 @@ impl Replica {
         self.shared.watches.lock().remove_watcher(id.watcher());
         if find(&mut self.connections, id).is_some() {
             self.connections[id.place() as usize] = None;
-        }
-    }
-
-    fn on_tick(&mut self, now: Now) {
-        self.peer.on_tick(now.monotonic_ms, &mut self.actions);
-        self.carry_out(now);
-        self.note_learners();
-        self.serve_reads_if_due(now);
-        if !matches!(self.standing, Standing::Leading { .. }) {
-            return self.expire_local_sessions(now);
-        }
-        let mut sessions = self.shared.sessions.lock();
-        let expired = sessions.expired(now.monotonic_ms, limits::EXPIRED_PER_TICK, false);
-        let is_local = |session| sessions.get(session).is_some_and(|tracked| tracked.local);
-        let expired: Vec<_> = expired
-            .into_iter()
-            .map(|(session, timeout_ms)| (session, timeout_ms, is_local(session)))
-            .collect();
-        drop(sessions);
-        for (session, timeout_ms, local) in expired {
-            self.outputs.facts.push(Fact::SessionExpired { session, timeout_ms });
-            match local {
-                true => self.expire_local(session),
-                false => self.close_expired(now, session),
-            }
-        }
-        self.reap(now);
-    }
-
-    fn close_expired(&mut self, now: Now, session: SessionId) {
-        let bound = self.shared.sessions.lock().get(session).and_then(|tracked| tracked.connection);
-        if let Some(connection) = bound.and_then(|id| find(&mut self.connections, id)) {
-            connection.closing = true;
-        }
-        let request = (Xid::new(0), OpCode::CloseSession.to_wire(), now.monotonic_ms);
-        self.propose(now, (None, session, &[], Ok(Known::Everywhere)), request, |pending, context, out| {
-            pending.prepare_close_session(context, out);
-        });
-    }
-
-    fn reap(&mut self, now: Now) {
-        let elapsed_ms = now.monotonic_ms.saturating_sub(self.reaper.last_tick_ms);
-        self.reaper.last_tick_ms = now.monotonic_ms;
-        if now.monotonic_ms >= self.reaper.next_check_ms && self.reaper.candidates.is_empty() {
-            self.reaper.next_check_ms = now.monotonic_ms + self.settings.container_check_interval_ms;
-            let never_used_max_ms = self.settings.container_never_used_max_ms;
-            self.reaper.candidates =
-                self.shared.tree().reap_candidates(now.wall_ms, never_used_max_ms).into();
-        }
-        let most = (elapsed_ms * self.settings.containers_per_minute / 60_000).max(1) as usize;
-        for _ in 0..most {
-            let Some(path) = self.reaper.candidates.pop_front() else { break };
-            let request = (Xid::new(0), OpCode::DeleteContainer.to_wire(), now.monotonic_ms);
-            self.propose(
-                now,
-                (None, SessionId::NONE, &[], Ok(Known::Everywhere)),
-                request,
-                |pending, context, out| {
-                    // A refusal (somebody used the node meanwhile) takes its zxid like any other.
-                    let _ = pending.prepare_delete_container(context, &path, out);
-                },
-            );
-            self.outputs.facts.push(Fact::Reaping { path });
         }
     }
 

@@ -8,13 +8,11 @@ mod shell;
 use protocol::client::op_code::OpCode;
 use protocol::client::request::Request;
 use protocol::client::response::Response;
-use protocol::peer::message::PROTOCOL_VERSION;
 use protocol::peer::{FromLeader, FromLearner, LearnerKind};
-use protocol::{Epoch, ErrorCode, ServerId, Zxid};
+use protocol::{ErrorCode, ServerId, Zxid};
 use replica::{Fact, Input, PeerInput};
 use shell::*;
 use tree::{AuthRules, Rules};
-use zab::{Action, LinkId};
 
 fn rules() -> Rules {
     Rules {
@@ -30,38 +28,6 @@ fn leader(rules: Rules) -> Shell {
     shell.tick_at(10_300);
     shell.open(A);
     shell
-}
-
-/// A server that connects to the leader and takes over its history.
-fn learner(shell: &mut Shell, server: i64, kind: LearnerKind) -> LinkId {
-    let link = LinkId::new(server as u64);
-    shell.step(Input::Peer(PeerInput::LearnerConnected(link)));
-    let says = |shell: &mut Shell, message| shell.step(Input::Peer(PeerInput::FromLearner(link, message)));
-    let info = FromLearner::Info {
-        kind,
-        accepted_epoch: Epoch::new(0),
-        server: Some(ServerId::new(server)),
-        protocol_version: PROTOCOL_VERSION,
-        membership_version: 0,
-        late_syncs: true,
-    };
-    says(shell, info);
-    let last_zxid = shell.replica.peer().history().last();
-    says(shell, FromLearner::AckEpoch { last_zxid, current_epoch: Some(Epoch::new(0)) });
-    says(shell, FromLearner::Ack { zxid: Zxid::new(Epoch::new(1), 0) });
-    assert!(told(shell, link).contains(&FromLeader::UpToDate), "{:?}", shell.actions);
-    link
-}
-
-/// What the leader has said to a learner since it was last asked.
-fn told(shell: &mut Shell, to: LinkId) -> Vec<FromLeader> {
-    let said = |action: &Action| match action {
-        Action::ToLearner { link, message } if *link == to => Some(message.clone()),
-        _ => None,
-    };
-    let messages = shell.actions.iter().filter_map(said).collect();
-    shell.actions.retain(|action| said(action).is_none());
-    messages
 }
 
 fn reconfig<'a>(

@@ -9,13 +9,15 @@ use protocol::client::connect::{ConnectRequest, ConnectResponse, ReplyHeader};
 use protocol::client::op_code::OpCode;
 use protocol::client::request::{CreateFlags, CreateRequest, Request};
 use protocol::client::response::Response;
-use protocol::peer::{LearnerKind, Membership};
-use protocol::{Id, Reader, ServerId, SessionId, Xid, Zxid};
+use protocol::peer::message::PROTOCOL_VERSION;
+use protocol::peer::{FromLeader, FromLearner, LearnerKind, Membership};
+use protocol::{Epoch, Id, Reader, ServerId, SessionId, Xid, Zxid};
 use replica::{
-    ConnectionId, Delivery, Fact, Input, Now, Outputs, PeerOutput, Replica, ReplicaSettings, Shared,
+    ConnectionId, Delivery, Fact, Input, Now, Outputs, PeerInput, PeerOutput, Replica, ReplicaSettings,
+    Shared,
 };
 use tree::{Rules, Tree};
-use zab::{Action, Epochs, Peer, PeerSettings};
+use zab::{Action, Epochs, LinkId, Peer, PeerSettings};
 
 /// A shell with a perfect log that is synced when the test says so.
 pub struct Shell {
@@ -215,4 +217,36 @@ pub fn body(frame: &[u8], op: OpCode) -> Response {
     let mut reader = Reader::new(frame);
     assert_eq!(ReplyHeader::read(&mut reader).unwrap().error, 0);
     Response::read(op, &mut reader).unwrap()
+}
+
+/// A server that connects to the leader and takes over its history.
+pub fn learner(shell: &mut Shell, server: i64, kind: LearnerKind) -> LinkId {
+    let link = LinkId::new(server as u64);
+    shell.step(Input::Peer(PeerInput::LearnerConnected(link)));
+    let says = |shell: &mut Shell, message| shell.step(Input::Peer(PeerInput::FromLearner(link, message)));
+    let info = FromLearner::Info {
+        kind,
+        accepted_epoch: Epoch::new(0),
+        server: Some(ServerId::new(server)),
+        protocol_version: PROTOCOL_VERSION,
+        membership_version: 0,
+        late_syncs: true,
+    };
+    says(shell, info);
+    let last_zxid = shell.replica.peer().history().last();
+    says(shell, FromLearner::AckEpoch { last_zxid, current_epoch: Some(Epoch::new(0)) });
+    says(shell, FromLearner::Ack { zxid: Zxid::new(Epoch::new(1), 0) });
+    assert!(told(shell, link).contains(&FromLeader::UpToDate), "{:?}", shell.actions);
+    link
+}
+
+/// What the leader has said to a learner since it was last asked.
+pub fn told(shell: &mut Shell, to: LinkId) -> Vec<FromLeader> {
+    let said = |action: &Action| match action {
+        Action::ToLearner { link, message } if *link == to => Some(message.clone()),
+        _ => None,
+    };
+    let messages = shell.actions.iter().filter_map(said).collect();
+    shell.actions.retain(|action| said(action).is_none());
+    messages
 }

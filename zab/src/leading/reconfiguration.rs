@@ -77,9 +77,7 @@ impl Leading {
     pub(super) fn is_decided(&self, context: &Context<'_>, zxid: Zxid, acks: VoterSet) -> bool {
         // What was proposed before the reconfiguration is the business of those before it alone.
         match self.reconfiguration {
-            Some(reconfiguration)
-                if zxid < reconfiguration || context.makes(Breakage::OldQuorumOnly) =>
-            {
+            Some(reconfiguration) if zxid < reconfiguration || context.makes(Breakage::OldQuorumOnly) => {
                 context.members.electorate.decides_committed(acks)
             }
             _ => context.members.electorate.decides(acks),
