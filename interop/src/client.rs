@@ -14,6 +14,7 @@ use protocol::client::response::{self, Response};
 use protocol::jute::{FrameStart, JuteWrite};
 use protocol::{Acl, DecodeError, ErrorCode, OpCode, Reader, SessionId, Stat, Xid, Zxid};
 
+use crate::endpoint::Endpoint;
 use crate::ops::Write;
 
 /// The longest silence before a connection counts as broken.
@@ -101,19 +102,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// Opens a new session with a server on 127.0.0.1.
-    pub fn connect(port: u16, timeout_ms: i32) -> Result<Client, ClientError> {
-        Client::open(port, &Opening::new(timeout_ms))
+    /// Opens a new session with a server.
+    pub fn connect(server: impl Into<Endpoint>, timeout_ms: i32) -> Result<Client, ClientError> {
+        Client::open(server, &Opening::new(timeout_ms))
     }
 
     /// Takes a session up again. [`ClientError::Expired`] when the server does not know it any more.
-    pub fn reattach(port: u16, timeout_ms: i32, ticket: Ticket) -> Result<Client, ClientError> {
-        Client::open(port, &Opening { ticket: Some(ticket), ..Opening::new(timeout_ms) })
+    pub fn reattach(
+        server: impl Into<Endpoint>,
+        timeout_ms: i32,
+        ticket: Ticket,
+    ) -> Result<Client, ClientError> {
+        Client::open(server, &Opening { ticket: Some(ticket), ..Opening::new(timeout_ms) })
     }
 
     /// Opens a connection. [`ClientError::Expired`] when it asks for a session that does not exist any more.
-    pub fn open(port: u16, opening: &Opening) -> Result<Client, ClientError> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    pub fn open(server: impl Into<Endpoint>, opening: &Opening) -> Result<Client, ClientError> {
+        let mut stream = server.into().connect(opening.silence_max)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(opening.silence_max))?;
         stream.set_write_timeout(Some(opening.silence_max))?;
@@ -318,9 +323,13 @@ fn read_frame(stream: &mut TcpStream) -> Result<Vec<u8>, ClientError> {
     Ok(frame)
 }
 
-/// Asks a four-letter word of a server on 127.0.0.1, and waits for the end of the answer for `patience`.
-pub fn four_letter_word(port: u16, word: &str, patience: Duration) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+/// Asks a four-letter word of a server, and waits for the end of the answer for `patience`.
+pub fn four_letter_word(
+    server: impl Into<Endpoint>,
+    word: &str,
+    patience: Duration,
+) -> std::io::Result<String> {
+    let mut stream = server.into().connect(patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.write_all(word.as_bytes())?;
     let mut answer = Vec::new();

@@ -1,7 +1,9 @@
-//! An ensemble of processes on 127.0.0.1: ours, Java's, or both.
+//! An ensemble of processes: ours, Java's, or both. They are on 127.0.0.1 unless they are put somewhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,6 +12,7 @@ use tempfile::TempDir;
 use crate::client::{Client, four_letter_word};
 use crate::deadline::wait_for;
 use crate::dump::Tree;
+use crate::endpoint::Endpoint;
 use crate::ports::free_ports;
 use crate::process::{Process, Signal};
 use crate::server::{SUPER_DIGEST, ServerKind};
@@ -72,6 +75,32 @@ pub struct Pace {
     pub sync_ticks: u32,
 }
 
+/// Where a member runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The address of all its ports.
+    pub host: Ipv4Addr,
+    /// The file of its network namespace; `None` for that of this process.
+    pub namespace: Option<PathBuf>,
+}
+
+impl Place {
+    /// The same command, run there.
+    fn enter(&self, command: Command) -> Command {
+        let Some(namespace) = &self.namespace else { return command };
+        // It replaces itself by the command, so that the process id is the server's.
+        let mut inside = Command::new("nsenter");
+        inside.arg(format!("--net={}", namespace.display())).arg("--");
+        inside.arg(command.get_program()).args(command.get_args());
+        for (key, value) in command.get_envs() {
+            if let Some(value) = value {
+                inside.env(key, value);
+            }
+        }
+        inside
+    }
+}
+
 /// One member.
 #[derive(Debug)]
 pub struct Member {
@@ -81,6 +110,8 @@ pub struct Member {
     pub observer: bool,
     /// More Java system properties.
     pub properties: Vec<(String, String)>,
+    /// Where it runs.
+    pub place: Place,
     /// The first of its three ports.
     base_port: u16,
     process: Option<Process>,
@@ -91,6 +122,16 @@ impl Member {
     /// The port for clients.
     pub fn port(&self) -> u16 {
         self.base_port
+    }
+
+    /// Where it takes its clients.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { host: self.place.host, port: self.base_port }
+    }
+
+    /// The ports for learners and for elections.
+    pub fn peer_ports(&self) -> [u16; 2] {
+        [self.base_port + 1, self.base_port + 2]
     }
 }
 
@@ -125,6 +166,7 @@ impl Cluster {
                     // Containers and TTL nodes would vanish while trees are compared.
                     ("znode.container.checkIntervalMs".into(), "3600000".into()),
                 ],
+                place: Place { host: Ipv4Addr::LOCALHOST, namespace: None },
                 base_port: free_ports(3)?,
                 process: None,
                 paused: false,
@@ -165,6 +207,16 @@ impl Cluster {
         self.members[member].port()
     }
 
+    /// Where a member takes its clients.
+    pub fn endpoint(&self, member: usize) -> Endpoint {
+        self.members[member].endpoint()
+    }
+
+    /// Where all members take their clients, also those that do not run.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.members.iter().map(Member::endpoint).collect()
+    }
+
     /// The client ports of the members that run and are not paused.
     pub fn ports(&self) -> Vec<u16> {
         self.running().map(|member| self.port(member)).collect()
@@ -180,19 +232,21 @@ impl Cluster {
         let Pace { tick_ms, init_ticks, sync_ticks } = self.pace;
         let mut text = format!(
             "tickTime={tick_ms}\ninitLimit={init_ticks}\nsyncLimit={sync_ticks}\ndataDir={}\nclientPort={}\n\
-             clientPortAddress=127.0.0.1\nmaxSessionTimeout=60000\nmaxClientCnxns=0\nadmin.enableServer=false\n\
+             clientPortAddress={}\nmaxSessionTimeout=60000\nmaxClientCnxns=0\nadmin.enableServer=false\n\
              4lw.commands.whitelist=*\nextendedTypesEnabled=true\n",
             self.folder(member).join("data").display(),
-            self.port(member)
+            self.port(member),
+            self.members[member].place.host
         );
         for line in &self.lines {
             text += line;
             text.push('\n');
         }
         for (number, peer) in self.members.iter().enumerate() {
-            let (quorum, election) = (peer.base_port + 1, peer.base_port + 2);
+            let [quorum, election] = peer.peer_ports();
+            let host = peer.place.host;
             let role = if peer.observer { ":observer" } else { "" };
-            text += &format!("server.{}=127.0.0.1:{quorum}:{election}{role}\n", number + 1);
+            text += &format!("server.{}={host}:{quorum}:{election}{role}\n", number + 1);
         }
         if self.members[member].observer {
             text += "peerType=observer\n";
@@ -206,10 +260,10 @@ impl Cluster {
         let folder = self.folder(member);
         let cfg = folder.join("zoo.cfg");
         std::fs::write(&cfg, self.zoo_cfg(member)).with_context(|| format!("write {cfg:?}"))?;
-        let Member { kind, properties, .. } = &self.members[member];
+        let Member { kind, properties, place, .. } = &self.members[member];
         let mut command = kind.command_logging(&self.toolbox, &cfg, properties, Logging::Events)?;
         command.env("RUST_LOG", "info");
-        let process = Process::spawn(command, &folder.join("server.log"))?;
+        let process = Process::spawn(place.enter(command), &folder.join("server.log"))?;
         self.members[member].process = Some(process);
         Ok(())
     }
@@ -265,7 +319,7 @@ impl Cluster {
         if process.is_none() || *paused {
             return None;
         }
-        four_letter_word(self.port(member), "srvr", WORD_PATIENCE)
+        four_letter_word(self.endpoint(member), "srvr", WORD_PATIENCE)
             .ok()
             .and_then(|answer| Mode::parse(&answer))
     }
@@ -373,7 +427,7 @@ impl Cluster {
 
     /// The figures of `mntr` of a member.
     pub fn figure(&self, member: usize, name: &str) -> Result<String> {
-        let answer = four_letter_word(self.port(member), "mntr", Duration::from_secs(5))?;
+        let answer = four_letter_word(self.endpoint(member), "mntr", Duration::from_secs(5))?;
         let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
         line.map(str::to_string).with_context(|| format!("mntr of server {} tells no {name}", member + 1))
     }
@@ -402,10 +456,10 @@ impl Cluster {
         let mut first: Option<(usize, Tree)> = None;
         let mut same = Ok(());
         for member in self.running() {
-            let mut client = Client::connect(self.port(member), 30_000)?;
+            let mut client = Client::connect(self.endpoint(member), 30_000)?;
             client.sync().context("sync before the tree is read")?;
             client.close()?;
-            let mut tree = Tree::of_server(self.port(member))
+            let mut tree = Tree::of_server(self.endpoint(member))
                 .with_context(|| format!("read the tree of server {}", member + 1))?;
             // Each server makes it when it starts, with the time of that.
             tree.nodes.remove("/zookeeper/config");
@@ -449,7 +503,7 @@ impl Cluster {
         let mut known: BTreeMap<String, (String, usize)> = BTreeMap::new();
         let mut compared = BTreeSet::new();
         for member in self.running() {
-            let answer = four_letter_word(self.port(member), "hash", Duration::from_secs(5))?;
+            let answer = four_letter_word(self.endpoint(member), "hash", Duration::from_secs(5))?;
             for (zxid, digest) in answer.lines().filter_map(|line| line.split_once(": ")) {
                 let (first, other) =
                     known.entry(zxid.to_string()).or_insert_with(|| (digest.to_string(), member));

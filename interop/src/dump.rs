@@ -10,6 +10,7 @@ use protocol::client::response::Response;
 use protocol::{Acl, ErrorCode, OpCode, Stat};
 
 use crate::client::{Client, Reply};
+use crate::endpoint::Endpoint;
 use crate::server::SUPERUSER;
 
 /// Requests on the way at once while a tree is read; far below what a server lets a connection have.
@@ -36,10 +37,10 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Reads the whole tree from a server on 127.0.0.1 in a session of its own, as the superuser. The tree must
+    /// Reads the whole tree from a server in a session of its own, as the superuser. The tree must
     /// not change meanwhile, or the picture shows several moments.
-    pub fn of_server(port: u16) -> Result<Tree> {
-        let mut client = Client::connect(port, 30_000).context("connect to read the tree")?;
+    pub fn of_server(server: impl Into<Endpoint>) -> Result<Tree> {
+        let mut client = Client::connect(server, 30_000).context("connect to read the tree")?;
         client.authenticate("digest", SUPERUSER).context("become superuser to read the tree")?;
         let tree = Tree::read(&mut client, "/")?;
         client.close().context("close the reading session")?;

@@ -95,6 +95,15 @@ pub struct Summary {
     pub unseen: usize,
 }
 
+/// The longest time without an answered write around a span of time, in microseconds like its bounds.
+pub fn longest_gap_us(events: &[Event], from_us: u64, to_us: u64) -> u64 {
+    let written = |event: &&Event| matches!(event.answer, Answer::Written { .. });
+    let mut answers: Vec<u64> = events.iter().filter(written).map(|event| event.answered_us).collect();
+    answers.sort_unstable();
+    let around = answers.windows(2).filter(|pair| pair[1] > from_us && pair[0] < to_us);
+    around.map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
+}
+
 /// Looks for a contradiction.
 ///
 /// # Errors
@@ -379,6 +388,14 @@ mod tests {
 
     fn read(client: usize, synced: bool, value: Value, version: i32, span: (u64, u64)) -> Event {
         event(client, Call::Read { synced }, Answer::Value { value, version }, span)
+    }
+
+    #[test]
+    fn the_longest_gap_is_the_one_around_the_span() {
+        let answered = [write(0, 10, 1, (0, 10)), write(0, 11, 2, (10, 50)), write(0, 12, 3, (50, 60))];
+        assert_eq!(longest_gap_us(&answered, 55, 58), 10);
+        assert_eq!(longest_gap_us(&answered, 40, 58), 40);
+        assert_eq!(longest_gap_us(&answered, 70, 80), 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! kazoo's own test suite, from its wheel, against one server.
+//! kazoo's own test suite, from its wheel, against one server or an ensemble.
 //!
-//! The suite starts and stops servers itself, with `java`: the [`crate::shim`] puts ours in its place. Two
+//! The suite starts and stops servers itself, with `java`: the [`crate::shim`] puts ours in its place. Several
 //! pytest processes share the test files, each with ports and servers of its own.
 
 pub mod report;
@@ -27,8 +27,8 @@ const TEST_LIMIT_S: u32 = 120;
 const SUITE_LIMIT: Duration = Duration::from_secs(25 * 60);
 /// With more failures than this nothing is tried a second time.
 const SECOND_ATTEMPTS_MAX: usize = 5;
-/// Ports that the suite takes for one server, counted from its offset.
-const PORTS: u16 = 10;
+/// Ports that the suite takes for each server, counted from its offset.
+const PORTS_PER_SERVER: u16 = 10;
 
 /// Seconds that the slow files take with Java; all others take next to nothing. Used to share them out evenly,
 /// so it need not be exact.
@@ -49,12 +49,14 @@ const SLOW_FILES_S: &[(&str, u32)] = &[
 ];
 
 /// What to run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// `--server`, or ours.
     pub server: Option<String>,
     /// pytest processes at once.
     pub jobs: usize,
+    /// How many servers each pytest process lets be an ensemble; 1 is a server that is alone.
+    pub servers: u16,
     /// Also the tests that are listed as not run.
     pub all: bool,
     /// Only these: files, or `file::Class::test`.
@@ -66,7 +68,7 @@ pub fn run(toolbox: &Toolbox, plan: &Plan) -> Result<Tally> {
     let kind = ServerKind::chosen(toolbox, plan.server.as_deref())?;
     let scratch = toolbox.scratch("kazoo")?;
     let suite = Suite::find(toolbox, plan, &kind, scratch.path())?;
-    let not_run = if plan.all { BTreeMap::new() } else { not_run() };
+    let not_run = if plan.all { BTreeMap::new() } else { not_run(plan.servers) };
 
     let mut cases = suite.run_shares(&not_run, plan)?;
     suite.try_failures_again(&mut cases)?;
@@ -91,14 +93,20 @@ pub fn run(toolbox: &Toolbox, plan: &Plan) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Test ids and reasons.
-fn not_run() -> BTreeMap<&'static str, &'static str> {
-    NOT_RUN
-        .lines()
-        .map(|line| line.split_once('#').unwrap_or((line, "")))
-        .map(|(id, reason)| (id.trim(), reason.trim()))
-        .filter(|(id, _)| !id.is_empty())
-        .collect()
+/// Test ids and reasons, for so many servers.
+fn not_run(servers: u16) -> BTreeMap<&'static str, &'static str> {
+    let mut section = "";
+    let mut listed = BTreeMap::new();
+    for line in NOT_RUN.lines() {
+        let (id, reason) = line.split_once('#').unwrap_or((line, ""));
+        let id = id.trim();
+        if let Some(title) = id.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = title;
+        } else if !id.is_empty() && (section == "always" || (section == "one server") == (servers == 1)) {
+            listed.insert(id, reason.trim());
+        }
+    }
+    listed
 }
 
 /// Where the suite is, and how it is run.
@@ -109,6 +117,7 @@ struct Suite<'a> {
     scratch: PathBuf,
     server: String,
     version: &'static str,
+    servers: u16,
 }
 
 impl<'a> Suite<'a> {
@@ -128,6 +137,7 @@ impl<'a> Suite<'a> {
             scratch: scratch.to_path_buf(),
             server: plan.server.clone().unwrap_or(format!("{ours} server {{flags}} {{cfg}}")),
             version: if *kind == ServerKind::Java(JavaRelease::V3_8) { "3.8.0" } else { "3.9.5" },
+            servers: plan.servers,
         })
     }
 
@@ -196,8 +206,8 @@ impl<'a> Suite<'a> {
             .env("ZOOKEEPER_VERSION", self.version)
             .env("ZOOKEEPER_PATH", "/usr/share/java")
             .env("ZOOKEEPER_CLASSPATH", "shim")
-            .env("ZOOKEEPER_CLUSTER_SIZE", "1")
-            .env("ZOOKEEPER_PORT_OFFSET", free_ports(PORTS)?.to_string());
+            .env("ZOOKEEPER_CLUSTER_SIZE", self.servers.to_string())
+            .env("ZOOKEEPER_PORT_OFFSET", free_ports(PORTS_PER_SERVER * self.servers)?.to_string());
         shim::use_in(
             &mut command,
             self.toolbox,
@@ -301,9 +311,11 @@ mod tests {
 
     #[test]
     fn the_list_names_tests_and_reasons() {
-        let list = not_run();
+        let list = not_run(1);
         assert_eq!(list.len(), 12);
         assert!(list.keys().all(|id| id.starts_with("test_") && id.matches("::").count() == 2));
         assert!(list["test_connection.py::TestReadOnlyMode::test_read_only"].contains("all servers but one"));
+        assert!(not_run(3).keys().all(|id| !id.ends_with("test_update_host_list")));
+        assert!(not_run(3).contains_key("test_client.py::TestSSLClient::test_create"));
     }
 }

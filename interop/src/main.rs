@@ -8,11 +8,12 @@ use interop::server::ServerKind;
 use interop::tally::Tally;
 use interop::toolbox::JavaRelease;
 use interop::toolbox::Toolbox;
-use interop::{ensemble, folders, kazoo, kill9, migration, mixed, setup, shells, shim, smoke};
+use interop::{ensemble, folders, kazoo, kill9, migration, mixed, namespaces, setup, shells, shim, smoke};
 
 /// Ferrokeeper's proofs as a black box.
 ///
-/// Each suite ends with a line `NAME: passed=N failed=M skipped=K`; the exit code is 0 if nothing failed.
+/// Each suite ends with a line `NAME: passed=N failed=M skipped=K`; the exit code is 0 if nothing failed, and 77
+/// if nothing could be examined on this machine.
 /// SERVER is `java-3.8`, `java-3.9`, or a command in which {cfg} stands for the path of a zoo.cfg and {flags}
 /// for -D flags; without the option it is the release build of this workspace. With INTEROP_KEEP set, the folders
 /// that servers worked in stay below target/interop/scratch.
@@ -46,9 +47,12 @@ enum Suite {
         /// The server under test.
         #[arg(long)]
         server: Option<String>,
-        /// pytest processes at once.
-        #[arg(long, default_value_t = 2)]
+        /// pytest processes at once; they mostly wait.
+        #[arg(long, default_value_t = 4)]
         jobs: usize,
+        /// How many servers each of them lets be an ensemble.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+        servers: u16,
         /// Also the tests that are listed as not run.
         #[arg(long)]
         all: bool,
@@ -89,6 +93,23 @@ enum Suite {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Let the network between servers of ours fail: partitions, loss, slow and long lines.
+    Namespaces {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+        /// Repeats the choices.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// This is the process inside the namespaces (used by the suite itself).
+        #[arg(long, hide = true)]
+        inside: bool,
+        /// Only the claims that contain one of these texts.
+        only: Vec<String>,
+    },
+    /// See whether this process may make a network (used by the suite itself).
+    #[command(hide = true)]
+    NamespacesTrial,
     /// Let servers of ours and of Java be one ensemble.
     Mixed {
         /// The server under test.
@@ -127,10 +148,14 @@ enum Suite {
     },
 }
 
+/// The exit code of a suite that could not examine anything, as other test harnesses have it.
+const SKIPPED: u8 = 77;
+
 fn main() -> ExitCode {
     match run(Arguments::parse().suite) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(tally) if tally.is_success() => ExitCode::SUCCESS,
+        Ok(tally) if tally.is_skipped() => ExitCode::from(SKIPPED),
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::from(2)
@@ -138,7 +163,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(suite: Suite) -> Result<bool> {
+fn run(suite: Suite) -> Result<Tally> {
     let toolbox = Toolbox::locate()?;
     let (name, tally): (&str, Tally) = match suite {
         Suite::Setup => ("setup", setup::run(&toolbox)?),
@@ -150,8 +175,8 @@ fn run(suite: Suite) -> Result<bool> {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
             ("folders", folders::run(&toolbox, &server, seed)?)
         }
-        Suite::Kazoo { server, jobs, all, only } => {
-            ("kazoo", kazoo::run(&toolbox, &kazoo::Plan { server, jobs, all, only })?)
+        Suite::Kazoo { server, jobs, servers, all, only } => {
+            ("kazoo", kazoo::run(&toolbox, &kazoo::Plan { server, jobs, servers, all, only })?)
         }
         Suite::Zkcli { server } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
@@ -166,6 +191,14 @@ fn run(suite: Suite) -> Result<bool> {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
             let others = and.iter().map(|other| other.parse()).collect::<Result<_>>()?;
             ("ensemble", ensemble::run(&toolbox, &ensemble::Plan { server, others, cycles, seed })?)
+        }
+        Suite::Namespaces { server, seed, inside, only } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("namespaces", namespaces::run(&toolbox, &namespaces::Plan { server, seed, inside, only })?)
+        }
+        Suite::NamespacesTrial => {
+            namespaces::trial()?;
+            ("namespaces-trial", Tally { passed: 1, ..Tally::default() })
         }
         Suite::Mixed { server, java, seed } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
@@ -184,7 +217,7 @@ fn run(suite: Suite) -> Result<bool> {
         }
     };
     println!("{name}: {tally}");
-    Ok(tally.is_success())
+    Ok(tally)
 }
 
 /// The releases that an option names; both without one.

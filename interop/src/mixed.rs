@@ -113,7 +113,7 @@ impl Round {
         steps.passed("an ensemble forms");
         self.cut_in_silence(steps)?;
         create_registers(self.cluster.port(0))?;
-        let voters: Vec<u16> = (0..OBSERVER).map(|member| self.cluster.port(member)).collect();
+        let voters = (0..OBSERVER).map(|member| self.cluster.endpoint(member)).collect();
         let common = Common::new(voters, THINK);
         common.hush.store(self.needs_quiet(), Ordering::Relaxed);
         let rng = self.rng.clone();

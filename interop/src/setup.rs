@@ -31,6 +31,8 @@ fn install_packages(toolbox: &Toolbox) -> Result<()> {
         ("zookeeper-bin", toolbox.cli_mt().exists()),
         ("default-jre-headless", which("java").is_some()),
         ("maven", which("mvn").is_some()),
+        ("iproute2", which("ip").is_some() && which("tc").is_some()),
+        ("nftables", which("nft").is_some()),
         ("python3", which("python3").is_some()),
         ("python3-venv", which("python3").is_some() && venv_works()),
     ];

@@ -28,6 +28,11 @@ impl Tally {
         }
     }
 
+    /// Whether nothing could be examined.
+    pub fn is_skipped(&self) -> bool {
+        self.failed == 0 && self.passed == 0 && self.skipped > 0
+    }
+
     /// Whether something was examined and nothing failed.
     pub fn is_success(&self) -> bool {
         self.failed == 0 && self.passed > 0
@@ -55,6 +60,9 @@ mod tests {
     #[test]
     fn a_suite_that_examined_nothing_is_no_success() {
         assert!(!Tally::default().is_success());
+        assert!(!Tally::default().is_skipped());
+        let skipped = Tally { skipped: 1, ..Tally::default() };
+        assert!(skipped.is_skipped() && !skipped.is_success());
         assert!(Tally { passed: 1, ..Tally::default() }.is_success());
         assert!(!Tally { passed: 1, failed: 1, skipped: 0 }.is_success());
     }

@@ -183,8 +183,14 @@ pub fn real_java() -> std::ffi::OsString {
     std::env::var_os("INTEROP_REAL_JAVA").unwrap_or_else(|| "java".into())
 }
 
-/// The file that a program name means, by `PATH`.
+/// Where Debian puts what changes networks. The `PATH` of an ordinary user leaves it out.
+pub const SYSTEM_PROGRAMS: &str = "/usr/sbin:/sbin";
+
+/// The file that a program name means, by `PATH` and then [`SYSTEM_PROGRAMS`].
 pub fn which(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(std::env::split_paths(SYSTEM_PROGRAMS))
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
 }

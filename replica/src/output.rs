@@ -124,6 +124,8 @@ pub enum Fact {
     },
     /// A write exceeded soft quotas, which does not keep it from happening.
     SoftQuotaExceeded(Vec<QuotaExcess>),
+    /// No leader was found for long: reads are served without one.
+    ServesReads,
     /// A client's change of the ensemble makes no sense.
     ReconfigRefused {
         /// What is wrong with it.

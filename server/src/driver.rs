@@ -338,6 +338,9 @@ impl Driver {
                     }
                 }
             }
+            Fact::ServesReads => {
+                info!("still no leader: reads are served, to clients that are content with them");
+            }
             Fact::ReconfigRefused { why } => {
                 warn!(why, "a client's change of the ensemble was refused");
             }

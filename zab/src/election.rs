@@ -345,7 +345,16 @@ impl Election {
 
     /// A voter's notification during an election.
     fn weigh(&mut self, now_ms: u64, heard: &Heard, out: &mut Vec<ElectionAction>) {
+        let is_called = self.is_called(heard);
         let Phase::Looking(looking) = &mut self.phase else { return };
+        if is_called && looking.listens {
+            self.round = heard.round;
+            looking.received.clear();
+            looking.proposal = looking.initial;
+            looking.finalizing = false;
+            self.tell_everybody(out);
+            return self.conclude(now_ms, out);
+        }
         let Some(vote) = heard.vote.filter(|vote| self.electorate.is_voter(vote.leader)) else { return };
         let Heard { state, round, versioned, .. } = *heard;
         let ballot = Ballot { vote, round, state, versioned };
@@ -365,6 +374,13 @@ impl Election {
             }
             ServerState::Observing => {}
         }
+    }
+
+    /// Whether a server that may not lead yet waits in a later round: it votes only in the membership that is proposed,
+    /// and without it there may be no quorum there. It says no more than its round until it hears a vote of that.
+    fn is_called(&self, heard: &Heard) -> bool {
+        let waits = heard.state == ServerState::Looking && heard.vote.is_none();
+        waits && heard.round > self.round && !self.electorate.is_committed_voter(heard.from)
     }
 
     /// Another electing server's ballot.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::client::Client;
 use crate::cluster::{Caught, Cluster};
 use crate::deadline::wait_for;
+use crate::endpoint::Endpoint;
 use crate::ops::Write;
 
 /// Fewer than any leader keeps in memory.
@@ -24,8 +25,8 @@ const DISK_LIMIT: Duration = Duration::from_secs(10);
 const WINDOW: usize = 50;
 
 /// Writes `count` new nodes below `parent`, pipelined, and makes sure that each was answered.
-pub fn write_nodes(port: u16, parent: &str, count: usize, bytes: usize) -> Result<()> {
-    let mut client = Client::connect(port, 30_000)?;
+pub fn write_nodes(server: impl Into<Endpoint>, parent: &str, count: usize, bytes: usize) -> Result<()> {
+    let mut client = Client::connect(server, 30_000)?;
     client.write(&Write::create(parent, ""))?;
     for number in 0..count {
         if client.outstanding() == WINDOW {
@@ -41,8 +42,8 @@ pub fn write_nodes(port: u16, parent: &str, count: usize, bytes: usize) -> Resul
 }
 
 /// Writes more bytes than a leader keeps in memory, in few nodes.
-pub fn write_much(port: u16, path: &str) -> Result<()> {
-    let mut client = Client::connect(port, 60_000)?;
+pub fn write_much(server: impl Into<Endpoint>, path: &str) -> Result<()> {
+    let mut client = Client::connect(server, 60_000)?;
     client.write(&Write::create(path, ""))?;
     for number in 0..MANY_BYTES / NODE_BYTES {
         let data = Some(vec![number as u8; NODE_BYTES]);

@@ -9,6 +9,8 @@ use protocol::client::response::Response;
 use protocol::{Acl, ErrorCode, Zxid};
 
 use crate::client::{CallError, Client, ClientError, Opening, Ticket};
+use crate::deadline::wait_for;
+use crate::endpoint::Endpoint;
 use crate::history::{Answer, Call, Event, Key, Summary, Value, check};
 use crate::ops::{Lifetime, Write};
 use crate::rng::Rng;
@@ -32,8 +34,8 @@ pub fn register_path(key: Key) -> String {
 }
 
 /// Makes the registers.
-pub fn create_registers(port: u16) -> Result<()> {
-    let mut client = Client::connect(port, SESSION_TIMEOUT_MS)?;
+pub fn create_registers(server: impl Into<Endpoint>) -> Result<()> {
+    let mut client = Client::connect(server, SESSION_TIMEOUT_MS)?;
     client.write(&Write::create("/reg", ""))?;
     client.write(&Write::create("/live", ""))?;
     for key in 0..KEYS {
@@ -46,8 +48,8 @@ pub fn create_registers(port: u16) -> Result<()> {
 /// What all clients of a run share.
 #[derive(Debug)]
 pub struct Common {
-    /// The client ports of all servers.
-    pub ports: Vec<u16>,
+    /// Where all servers take their clients.
+    pub servers: Vec<Endpoint>,
     /// When to stop.
     pub stop: AtomicBool,
     /// Writes that were answered, by all.
@@ -64,11 +66,19 @@ pub struct Common {
 }
 
 impl Common {
-    /// For servers on these ports.
-    pub fn new(ports: Vec<u16>, think: Duration) -> Common {
+    /// For clients of these servers.
+    pub fn new(servers: Vec<Endpoint>, think: Duration) -> Common {
         let (stop, hush) = (AtomicBool::new(false), AtomicBool::new(false));
         let (written, trusts_sync) = (AtomicUsize::new(0), true);
-        Common { ports, stop, written, trusts_sync, hush, think, start: Instant::now() }
+        Common { servers, stop, written, trusts_sync, hush, think, start: Instant::now() }
+    }
+
+    /// Waits until so many more writes have been answered.
+    pub fn wait_for_writes(&self, count: usize, limit: Duration) -> Result<()> {
+        let before = self.written.load(Ordering::Relaxed);
+        wait_for("answers to writes", limit, || {
+            Ok((self.written.load(Ordering::Relaxed) >= before + count).then_some(()))
+        })
     }
 
     /// The time, in microseconds.
@@ -204,7 +214,7 @@ impl<'a> RegisterClient<'a> {
     /// Lets the connection go; the next one is to another server.
     fn leave(&mut self) {
         self.client = None;
-        let others = self.common.ports.len() - 1;
+        let others = self.common.servers.len() - 1;
         if others > 0 {
             self.home = (self.home + 1 + self.rng.below(others)) % (others + 1);
         }
@@ -219,7 +229,7 @@ impl<'a> RegisterClient<'a> {
                 last_zxid_seen: self.last_zxid,
                 silence_max: SILENCE_MAX,
             };
-            match Client::open(self.common.ports[self.home], &opening) {
+            match Client::open(self.common.servers[self.home], &opening) {
                 Ok(client) => {
                     let ticket = *self.ticket.get_or_insert(client.ticket());
                     ensure!(client.ticket() == ticket, "session {} came back as another", ticket.session);
@@ -283,7 +293,7 @@ pub fn with_clients<'a, T>(
             .map(|number| {
                 let rng = rng.fork(1_000 + number as u64);
                 scope.spawn(move || {
-                    let mut client = RegisterClient::new(number, number % common.ports.len(), rng, common);
+                    let mut client = RegisterClient::new(number, number % common.servers.len(), rng, common);
                     client.run().map(|()| client)
                 })
             })

@@ -13,7 +13,7 @@ use protocol::Zxid;
 use super::register::{Common, create_registers, judge, with_clients};
 use crate::cluster::{Cluster, Member};
 use crate::deadline::wait_for;
-use crate::history::{Answer, Event, Summary};
+use crate::history::{Event, Summary, longest_gap_us};
 use crate::kill9::writer::{Fate, Writer};
 use crate::ops::Write;
 use crate::rng::Rng;
@@ -99,7 +99,7 @@ struct Moment {
 
 /// Runs `cycles` cycles on three running servers; afterwards they run, without clients.
 pub fn run(cluster: &mut Cluster, cycles: usize, rng: &Rng) -> Result<Totals> {
-    let mut common = Common::new(cluster.ports(), Duration::ZERO);
+    let mut common = Common::new(cluster.endpoints(), Duration::ZERO);
     let is_java = |member: &Member| matches!(member.kind, ServerKind::Java(_));
     common.trusts_sync = !cluster.members().iter().any(is_java);
     create_registers(cluster.port(0))?;
@@ -261,24 +261,13 @@ fn strike(
 }
 
 fn wait_for_progress(common: &Common) -> Result<()> {
-    let before = common.written.load(Ordering::Relaxed);
-    wait_for("answers to writes after a fault", PROGRESS_LIMIT, || {
-        Ok((common.written.load(Ordering::Relaxed) >= before + PROGRESS).then_some(()))
-    })
+    common.wait_for_writes(PROGRESS, PROGRESS_LIMIT)
 }
 
 /// The longest time without an answered write around each fault.
 fn measure_gaps(events: &[Event], moments: &[Moment], totals: &mut Totals) {
-    let written = |event: &&Event| matches!(event.answer, Answer::Written { .. });
-    let mut answers: Vec<u64> = events.iter().filter(written).map(|event| event.answered_us).collect();
-    answers.sort_unstable();
     for moment in moments {
-        let gap = answers
-            .windows(2)
-            .filter(|pair| pair[1] > moment.from_us && pair[0] < moment.to_us)
-            .map(|pair| pair[1] - pair[0])
-            .max()
-            .unwrap_or(0);
+        let gap = longest_gap_us(events, moment.from_us, moment.to_us);
         let gaps = match moment.fault {
             Fault::KillLeader => &mut totals.leader_kill_gaps_ms,
             Fault::StopLeader => &mut totals.leader_stop_gaps_ms,

@@ -5,6 +5,7 @@
 
 use super::{Replica, Standing};
 use crate::input::Now;
+use crate::output::Fact;
 use crate::status::ServerRole;
 
 impl Replica {
@@ -24,6 +25,7 @@ impl Replica {
         self.shared.sessions.lock().restart(std::iter::empty(), now.monotonic_ms);
         self.standing = Standing::ReadOnly;
         self.shared.status.set_role(ServerRole::ReadOnly, now.monotonic_ms);
+        self.outputs.facts.push(Fact::ServesReads);
     }
 
     /// There is a leader to be: nobody is served until it is established.

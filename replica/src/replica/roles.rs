@@ -180,7 +180,7 @@ impl Replica {
     pub(super) fn leave_role(&mut self) {
         self.standing = Standing::Out;
         for connection in std::mem::take(&mut self.connections).into_iter().flatten() {
-            self.shared.watches.lock().remove_watcher(connection.id.watcher());
+            // Its watches go with [`crate::Input::Disconnected`]: reads are answered until then, and must find them.
             self.outputs.deliveries.push(Delivery::Close { connection: connection.id });
         }
         let (proposals, outputs) = (&mut self.proposals, &mut self.peer_outputs);
