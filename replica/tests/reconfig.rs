@@ -13,6 +13,7 @@ use protocol::{ErrorCode, ServerId, Zxid};
 use replica::{Fact, Input, PeerInput};
 use shell::*;
 use tree::{AuthRules, Rules};
+use zab::{Action, LinkId};
 
 fn rules() -> Rules {
     Rules {
@@ -140,4 +141,19 @@ fn a_change_is_answered_when_both_quorums_have_it_and_one_is_enough_at_a_time() 
     assert_eq!(frames, [(A, Ok(text)), (B, Err(ErrorCode::ReconfigInProgress))]);
     let activates = FromLeader::CommitAndActivate { zxid: at, leader: ServerId::new(1) };
     assert!(told(&mut shell, link).contains(&activates));
+}
+
+#[test]
+fn a_membership_that_came_with_a_tree_has_a_say() {
+    let two = format!("{FIRST}server.2=127.0.0.2:2888:3888;2181\n");
+    let later = format!("{two}server.3=127.0.0.3:2888:3888;2181\nversion=100000007");
+    let mut shell = Shell::member_with_config(settings(rules()), &two, &later);
+    assert_eq!(shell.replica.peer().proposed_membership(), None, "a start goes by the configuration");
+    let (link, zxid) = (LinkId::new(1), Zxid::ZERO);
+    shell.step(Input::Peer(PeerInput::SnapshotInstalled { link, zxid }));
+    let stored = shell.actions.iter().find_map(|action| match action {
+        Action::StoreProposed(membership) => Some(membership.version),
+        _ => None,
+    });
+    assert_eq!(stored, Some(0x1_0000_0007), "{:?}", shell.actions);
 }

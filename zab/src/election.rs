@@ -443,7 +443,12 @@ impl Election {
             } else {
                 tally.says_it_leads(ballot.vote.leader)
             };
-            leads && self.electorate.decides(tally.supporters(&self.electorate, &ballot))
+            let mut supporters = tally.supporters(&self.electorate, &ballot);
+            let in_force = self.electorate.decides_committed(supporters);
+            // A membership that was proposed may have come to nothing: this server itself must not be what is missing
+            // for a quorum there, or it would stay away for ever. Without any quorum there it must stay away.
+            self.electorate.insert(&mut supporters, self.settings.me);
+            leads && in_force && self.electorate.decides(supporters)
         };
         if (in_this_round && joins(&looking.received)) || joins(&looking.settled) {
             return self.finish(ballot.vote, ballot.round, out);

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use protocol::peer::{
     FromLeader, LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote,
 };
-use protocol::{Epoch, ServerId, Zxid};
+use protocol::txn::{Transaction, TxnBody, TxnHeader};
+use protocol::{Epoch, OpCode, ServerId, SessionId, Zxid};
 use zab::{Action, Epochs, LinkId, Peer, PeerSettings, Role};
 
 fn membership(version: i64) -> Membership {
@@ -159,4 +160,37 @@ fn members_that_nobody_proposed_are_not_activated() {
     follower.hear(FromLeader::Proposal { zxid, envelope: Bytes::from_static(b"something else") });
     follower.hear(FromLeader::CommitAndActivate { zxid, leader: ServerId::new(3) });
     assert!(follower.gave_up().unwrap().contains("not proposed"));
+}
+
+/// The transaction that makes the members of that version.
+fn reconfiguration(zxid: Zxid) -> Bytes {
+    let text = membership(zxid.to_wire()).to_string();
+    let (session, kind) = (SessionId::NONE, OpCode::Reconfig.to_wire());
+    let header = TxnHeader { session, cxid: 0, zxid, time_ms: 0, kind };
+    let (path, data) = ("/zookeeper/config".into(), Some(text.as_bytes()));
+    let body = TxnBody::SetData { path, data, version: -1, reconfig: true };
+    let mut envelope = Vec::new();
+    Transaction { header, body, digest: None }.write(&mut envelope);
+    envelope.into()
+}
+
+#[test]
+fn a_leader_that_does_not_know_what_its_own_history_says_is_not_followed() {
+    let mut follower = Follower::with_reconfig(true);
+    let zxid = Zxid::new(Epoch::new(1), 1);
+    follower.hear(FromLeader::Proposal { zxid, envelope: reconfiguration(zxid) });
+    follower.hear(FromLeader::Commit { zxid });
+    follower.new_leader(7);
+    assert!(follower.gave_up().unwrap().contains("in its own history"));
+}
+
+#[test]
+fn members_found_in_the_state_count_like_proposed_ones() {
+    let mut follower = Follower::with_reconfig(true);
+    let (older, newer) = (membership(8), membership(9));
+    for (found, known) in [(membership(6), None), (newer, Some(9)), (older, Some(9))] {
+        follower.out.clear();
+        follower.peer.on_membership_found(0, found, &mut follower.out);
+        assert_eq!(follower.peer.proposed_membership().map(|membership| membership.version), known);
+    }
 }

@@ -160,9 +160,10 @@ impl Replica {
             TxnBody::CreateSession { timeout_ms } => {
                 let connection = connection.filter(|&id| find_in(&self.connections, id).is_some());
                 let mut sessions = self.shared.sessions.lock();
-                // A client may have come here with its new session before its transaction did.
-                let served = sessions.get(session).and_then(|tracked| tracked.connection);
-                if served.is_none() {
+                // A client may have come here with its new session before its transaction did, and a learner's client may
+                // have asked for something: who serves it is known then.
+                let tracked = sessions.get(session).map(|tracked| tracked.connection.is_some());
+                if tracked.is_none() || tracked == Some(false) && connection.is_some() {
                     sessions.add(session, *timeout_ms, connection, now.monotonic_ms);
                 }
                 drop(sessions);

@@ -177,9 +177,10 @@ impl Replica {
                     pending.prepare_create_session(context, timeout_ms, out);
                 },
             );
-            // A local session that becomes everybody's has more requests right behind this.
+            // A local session that becomes everybody's has more requests right behind this, and any other may have some
+            // before this server applies what a quorum of others had first.
             let mut sessions = self.shared.sessions.lock();
-            if self.settings.local_sessions && sessions.get(session).is_none() {
+            if sessions.get(session).is_none() {
                 sessions.add(session, timeout_ms, None, now.monotonic_ms);
             }
             return;

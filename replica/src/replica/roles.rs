@@ -31,6 +31,7 @@ impl Replica {
             PeerInput::SnapshotArriving(link) => self.peer.on_snapshot_arriving(link),
             PeerInput::SnapshotInstalled { link, zxid } => {
                 self.state_replaced(zxid);
+                self.heed_membership_of_tree(now);
                 self.snapshot.transactions = 0;
                 self.peer.on_snapshot_installed(now_ms, link, zxid, &mut self.actions);
             }

@@ -51,11 +51,24 @@ impl Shell {
     /// A server that is alone.
     pub fn new() -> Shell {
         let now = Now { monotonic_ms: 10_000, wall_ms: 1_700_000_000_000 };
-        Shell::around(now, settings(Rules::default()), |shared, settings| Replica::new(shared, settings, now))
+        Shell::around(now, settings(Rules::default()), Tree::new(7), |shared, settings| {
+            Replica::new(shared, settings, now)
+        })
     }
 
     /// Server 1 of an ensemble, which looks for a leader.
     pub fn member(settings: ReplicaSettings, membership: &str) -> Shell {
+        Shell::member_with_tree(settings, membership, Tree::new(7))
+    }
+
+    /// The same with this text in `/zookeeper/config`.
+    pub fn member_with_config(settings: ReplicaSettings, membership: &str, config: &str) -> Shell {
+        let mut tree = Tree::new(7);
+        tree.set_config(config.as_bytes(), Zxid::ZERO, 0);
+        Shell::member_with_tree(settings, membership, tree)
+    }
+
+    fn member_with_tree(settings: ReplicaSettings, membership: &str, tree: Tree) -> Shell {
         let peer_settings = PeerSettings {
             me: ServerId::new(1),
             kind: LearnerKind::Follower,
@@ -73,15 +86,16 @@ impl Shell {
         let membership = Membership::parse(membership).unwrap();
         let peer = Peer::member(peer_settings, membership, None, Epochs::default(), Zxid::ZERO).unwrap();
         let now = Now { monotonic_ms: 10_000, wall_ms: 1_700_000_000_000 };
-        Shell::around(now, settings, |shared, settings| Replica::member(shared, settings, peer, now))
+        Shell::around(now, settings, tree, |shared, settings| Replica::member(shared, settings, peer, now))
     }
 
     fn around(
         now: Now,
         settings: ReplicaSettings,
+        tree: Tree,
         replica: impl FnOnce(Arc<Shared>, ReplicaSettings) -> Replica,
     ) -> Shell {
-        let shared = Arc::new(Shared::new(Tree::new(7), settings.rules.clone(), settings.tick_ms));
+        let shared = Arc::new(Shared::new(tree, settings.rules.clone(), settings.tick_ms));
         let replica = replica(Arc::clone(&shared), settings);
         Shell { replica, shared, now, delivered: Vec::new(), facts: Vec::new(), actions: Vec::new() }
     }

@@ -338,7 +338,7 @@ impl Client {
         if let Some(sent) = sent {
             scene.oracle.origin.on_sent(self.session.id, xid.get(), sent);
         }
-        scene.note(|| format!("client {} asks {xid}: {op:?}", self.name));
+        scene.note(|| format!("client {} asks {xid}: {request:?}", self.name));
         self.sent_us = scene.schedule.now_us();
     }
 }

@@ -87,7 +87,8 @@ impl Host {
         port: Port,
         arrival: Arrival,
     ) -> Result<(), Violation> {
-        if self.is_paused(scene) {
+        // Nothing overtakes what waits to be taken in.
+        if self.is_paused(scene) || !self.held_back.is_empty() {
             self.held_back.push(HeldBack { connection, end, port, arrival });
             return Ok(());
         }

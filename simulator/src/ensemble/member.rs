@@ -102,7 +102,7 @@ pub struct Member {
     folders: DataFolders,
     epochs: EpochFiles,
     members: KnownMembers,
-    /// The last role in which it served.
+    /// Whether it led when it served last.
     led: bool,
     mark: DurableMark,
     retention: Retention,

@@ -50,6 +50,8 @@ pub struct Oracle {
     ledger: Ledger,
     /// The last transaction that any client has seen.
     seen: Zxid,
+    /// The last one that is in any log.
+    proposed: Zxid,
     sequence: Sequence,
     voters_min: usize,
     session_timeouts_ms: (i32, i32),
@@ -69,6 +71,7 @@ impl Oracle {
             leaders: OneLeader::default(),
             ledger: Ledger::default(),
             seen: Zxid::ZERO,
+            proposed: Zxid::ZERO,
             sequence: Sequence::default(),
             memberships: Memberships::new(first, servers),
             voters_min: limits.voters_min,
@@ -84,6 +87,11 @@ impl Oracle {
     /// The last transaction that any client has seen.
     pub fn seen(&self) -> Zxid {
         self.seen
+    }
+
+    /// A client has its session on another connection, and will go on with this request.
+    pub fn on_resumed(&mut self, session: SessionId, next_xid: i32) {
+        self.sessions.on_resumed(session, next_xid, self.proposed);
     }
 
     /// A client that has seen so much was told that its session is over, or is ending.
@@ -121,6 +129,7 @@ impl Oracle {
         {
             self.sessions.on_ending(header.session);
         }
+        self.proposed = self.proposed.max(zxid);
         self.servers[host].log.append(zxid, envelope);
     }
 
@@ -147,7 +156,13 @@ impl Oracle {
         server.agreed = 0;
         let (entries, committed) = (server.log.entries(), self.ledger.entries());
         let kept = entries.iter().zip(committed).take_while(|(a, b)| a == b).count();
-        acknowledged::check_kept(ServerId::new(host as i64 + 1), server.held, kept)?;
+        let id = ServerId::new(host as i64 + 1);
+        // Whoever has just lost its vote may be told to give up what it has beyond its leader's last commit.
+        let lost = &committed[kept.min(server.held)..server.held];
+        if lost.iter().any(|(zxid, _)| self.memberships.at(*zxid).1.votes(id) == Some(true)) {
+            acknowledged::check_kept(id, server.held, kept)?;
+        }
+        server.held = server.held.min(kept);
         self.update_held(host);
         Ok(())
     }
@@ -234,9 +249,10 @@ impl Oracle {
             self.tally.note("write of a session that moved or ended refused");
             return Ok(sent.op);
         }
-        // The end of a session counts wherever it comes from.
-        if sent.op != OpCode::CloseSession.to_wire() {
-            self.sessions.check_order(session, cxid, zxid)?;
+        // The end of a session counts wherever it comes from, and what does nothing may be done anywhere.
+        let does_nothing = matches!(&txn.body, TxnBody::Multi(subs) if subs.is_empty());
+        if sent.op != OpCode::CloseSession.to_wire() && !does_nothing {
+            self.sessions.check_place(session, cxid, zxid)?;
         }
         if sent.op == OpCode::Reconfig.to_wire() {
             self.judge_reconfig(txn, &sent)?;

@@ -12,6 +12,19 @@ impl Peer {
         self.ground.members.proposed().map(|membership| &**membership)
     }
 
+    /// A membership was found in a tree that a leader has sent: it may be in force or about to be, so it counts like a
+    /// proposed one even if this server crashes before it is told of it.
+    pub fn on_membership_found(&mut self, now_ms: u64, membership: Membership, out: &mut Vec<Action>) {
+        let known = self.proposed_membership().unwrap_or(self.membership()).version;
+        // What cannot be counted is no reconfiguration that anybody has committed.
+        if self.ground.settings.reconfig_enabled
+            && membership.version > known
+            && self.ground.members.propose(membership, out).is_ok()
+        {
+            self.adopt_membership(now_ms, out);
+        }
+    }
+
     /// Whether enough of the servers that would vote in a membership are in sync with this leader, so that it could come
     /// into force (`Leader.isQuorumSynced`).
     ///

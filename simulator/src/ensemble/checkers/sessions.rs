@@ -1,4 +1,4 @@
-//! What a session asks for is done in the order in which it was asked for. A session is only said to be over if its end was proposed or done, and to have moved if its client has tried to take
+//! A session is served over one connection at a time. It is only said to be over if its end was proposed or done, and to have moved if its client has tried to take
 //! it elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +17,8 @@ pub struct Sessions {
     ending: BTreeSet<SessionId>,
     /// Their clients have connected with them again.
     taken_up: BTreeSet<SessionId>,
-    /// The last request of each that was done.
-    done: BTreeMap<SessionId, i32>,
+    /// What came over which connection: see [`Sessions::on_resumed`].
+    resumed: BTreeMap<SessionId, Vec<(i32, Zxid)>>,
 }
 
 impl Sessions {
@@ -44,12 +44,21 @@ impl Sessions {
         })
     }
 
-    /// A write of a session has its place, and was not refused for what the session is. What a client asks for over one
-    /// connection is not done behind what it has asked for over a later one.
-    pub fn check_order(&mut self, session: SessionId, xid: i32, zxid: Zxid) -> Verdict {
-        let last = self.done.insert(session, xid).unwrap_or(0);
-        ensure(xid > last, PROMISE, || {
-            format!("request {xid} of session {session} is done at {zxid}, and {last} was done before")
+    /// A client has its session on another connection; `next_xid` is the first request that it will send there, and
+    /// `proposed` the last transaction that any leader has proposed by now.
+    pub fn on_resumed(&mut self, session: SessionId, next_xid: i32, proposed: Zxid) {
+        self.resumed.entry(session).or_default().push((next_xid, proposed));
+    }
+
+    /// A write of a session has its place, and was not refused for what the session is: it came over the connection that
+    /// the session had then.
+    pub fn check_place(&self, session: SessionId, xid: i32, zxid: Zxid) -> Verdict {
+        let resumed = self.resumed.get(&session).into_iter().flatten();
+        let later = resumed.clone().find(|(next_xid, _)| *next_xid > xid);
+        ensure(later.is_none_or(|(_, proposed)| zxid <= *proposed), PROMISE, || {
+            format!(
+                "request {xid} of session {session} is done at {zxid}, and the session had moved on: {later:?}"
+            )
         })
     }
 
@@ -80,5 +89,17 @@ mod tests {
         assert!(sessions.check_refused(&model, session, ErrorCode::SessionMoved).is_err());
         sessions.on_taken_up(session);
         assert!(sessions.check_refused(&model, session, ErrorCode::SessionMoved).is_ok());
+    }
+
+    #[test]
+    fn a_request_over_an_earlier_connection_is_seen() {
+        let (mut sessions, session, zxid) = (Sessions::default(), SessionId::new(1), Zxid::from_wire);
+        sessions.on_resumed(session, 5, zxid(20));
+        sessions.on_resumed(session, 9, zxid(30));
+        assert!(sessions.check_place(session, 4, zxid(20)).is_ok());
+        assert!(sessions.check_place(session, 4, zxid(21)).is_err());
+        assert!(sessions.check_place(session, 5, zxid(21)).is_ok());
+        assert!(sessions.check_place(session, 8, zxid(31)).is_err());
+        assert!(sessions.check_place(session, 9, zxid(31)).is_ok());
     }
 }

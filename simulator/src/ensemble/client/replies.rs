@@ -54,6 +54,9 @@ impl Client {
         }
         let again = self.session.on_opened(response)?;
         scene.oracle.tally.note_if(again, "session taken up again");
+        if again {
+            scene.oracle.on_resumed(self.session.id, self.session.next_xid);
+        }
         self.stage = Stage::Open { connection };
         // First of all, so that everything else is judged by who the client is.
         self.authenticate(scene, connection);
