@@ -141,6 +141,8 @@ pub struct Cluster {
     members: Vec<Member>,
     pace: Pace,
     lines: Vec<String>,
+    /// Whether every start writes `zoo.cfg` anew.
+    writes_cfg: bool,
     toolbox: Toolbox,
     dir: TempDir,
 }
@@ -172,7 +174,8 @@ impl Cluster {
                 paused: false,
             });
         }
-        let cluster = Cluster { members, pace, lines: Vec::new(), toolbox: toolbox.clone(), dir };
+        let cluster =
+            Cluster { members, pace, lines: Vec::new(), writes_cfg: true, toolbox: toolbox.clone(), dir };
         for member in 0..cluster.members.len() {
             let data = cluster.folder(member).join("data");
             std::fs::create_dir_all(&data)?;
@@ -184,6 +187,12 @@ impl Cluster {
     /// Adds a line to every `zoo.cfg`.
     pub fn line(mut self, line: impl Into<String>) -> Cluster {
         self.lines.push(line.into());
+        self
+    }
+
+    /// Leaves every `zoo.cfg` to the caller and to the servers, which rewrite theirs when the members change.
+    pub fn with_own_cfgs(mut self) -> Cluster {
+        self.writes_cfg = false;
         self
     }
 
@@ -259,7 +268,9 @@ impl Cluster {
         ensure!(self.members[member].process.is_none(), "server {} runs already", member + 1);
         let folder = self.folder(member);
         let cfg = folder.join("zoo.cfg");
-        std::fs::write(&cfg, self.zoo_cfg(member)).with_context(|| format!("write {cfg:?}"))?;
+        if self.writes_cfg {
+            std::fs::write(&cfg, self.zoo_cfg(member)).with_context(|| format!("write {cfg:?}"))?;
+        }
         let Member { kind, properties, place, .. } = &self.members[member];
         let mut command = kind.command_logging(&self.toolbox, &cfg, properties, Logging::Events)?;
         command.env("RUST_LOG", "info");

@@ -21,6 +21,7 @@ pub mod namespaces;
 pub mod ops;
 pub mod ports;
 pub mod process;
+pub mod reconfig;
 pub mod rng;
 pub mod server;
 pub mod setup;

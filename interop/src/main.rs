@@ -8,7 +8,9 @@ use interop::server::ServerKind;
 use interop::tally::Tally;
 use interop::toolbox::JavaRelease;
 use interop::toolbox::Toolbox;
-use interop::{ensemble, folders, kazoo, kill9, migration, mixed, namespaces, setup, shells, shim, smoke};
+use interop::{
+    ensemble, folders, kazoo, kill9, migration, mixed, namespaces, reconfig, setup, shells, shim, smoke,
+};
 
 /// Ferrokeeper's proofs as a black box.
 ///
@@ -122,6 +124,15 @@ enum Suite {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Change the members of running ensembles, of ours and mixed with Java's.
+    Reconfig {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+        /// Repeats the choices.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Replace the servers of an ensemble of Java's by ours and back while clients write.
     Migration {
         /// The server under test.
@@ -203,6 +214,10 @@ fn run(suite: Suite) -> Result<Tally> {
         Suite::Mixed { server, java, seed } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
             ("mixed", mixed::run(&toolbox, &server, &releases(&java)?, seed)?)
+        }
+        Suite::Reconfig { server, seed } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("reconfig", reconfig::run(&toolbox, &server, seed)?)
         }
         Suite::Migration { server, java } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;

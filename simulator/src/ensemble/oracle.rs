@@ -156,13 +156,13 @@ impl Oracle {
         server.agreed = 0;
         let (entries, committed) = (server.log.entries(), self.ledger.entries());
         let kept = entries.iter().zip(committed).take_while(|(a, b)| a == b).count();
-        let id = ServerId::new(host as i64 + 1);
-        // Whoever has just lost its vote may be told to give up what it has beyond its leader's last commit.
-        let lost = &committed[kept.min(server.held)..server.held];
-        if lost.iter().any(|(zxid, _)| self.memberships.at(*zxid).1.votes(id) == Some(true)) {
-            acknowledged::check_kept(id, server.held, kept)?;
+        let held = server.held;
+        server.held = held.min(kept);
+        if kept < held {
+            let has_all = |server: ServerId| self.servers[server.get() as usize - 1].held >= held;
+            let id = ServerId::new(host as i64 + 1);
+            acknowledged::check_kept(id, (held, kept), self.memberships.last().1, has_all)?;
         }
-        server.held = server.held.min(kept);
         self.update_held(host);
         Ok(())
     }
