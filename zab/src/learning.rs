@@ -61,6 +61,8 @@ pub(crate) struct Learning {
     needs_snapshot: bool,
     /// The version of the membership that came with NEWLEADER.
     leader_membership: i64,
+    /// The version of the membership in the leader's tree, if that is newer than what this server goes by.
+    tree_membership: i64,
 }
 
 impl Learning {
@@ -90,6 +92,7 @@ impl Learning {
             unacknowledged: VecDeque::new(),
             needs_snapshot: false,
             leader_membership: 0,
+            tree_membership: 0,
         };
         learning.dial_if_due(context);
         learning

@@ -5,8 +5,7 @@ use bytes::Bytes;
 use protocol::peer::{
     FromLeader, LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote,
 };
-use protocol::txn::{Transaction, TxnBody, TxnHeader};
-use protocol::{Epoch, OpCode, ServerId, SessionId, Zxid};
+use protocol::{Epoch, ServerId, Zxid};
 use zab::{Action, Epochs, LinkId, Peer, PeerSettings, Role};
 
 fn membership(version: i64) -> Membership {
@@ -30,6 +29,13 @@ impl Follower {
     }
 
     fn with_reconfig(reconfig_enabled: bool) -> Follower {
+        let mut follower = Follower::awaiting_plan(reconfig_enabled, None, Zxid::ZERO);
+        follower.hear(FromLeader::Diff { zxid: Zxid::ZERO });
+        follower
+    }
+
+    /// Its log ends at `last`, and it has heard of `proposed`.
+    fn awaiting_plan(reconfig_enabled: bool, proposed: Option<Membership>, last: Zxid) -> Follower {
         let settings = PeerSettings {
             me: ServerId::new(1),
             kind: LearnerKind::Follower,
@@ -45,7 +51,7 @@ impl Follower {
             history_bytes_max: 1_000,
         };
         let mut out = Vec::new();
-        let peer = Peer::member(settings, membership(7), None, Epochs::default(), Zxid::ZERO);
+        let peer = Peer::member(settings, membership(7), proposed, Epochs::default(), last);
         let mut peer = peer.expect("three voters can be counted");
         peer.start(0, &mut out);
         let vote = Some(Vote { leader: ServerId::new(3), zxid: Zxid::ZERO, peer_epoch: 1 });
@@ -61,7 +67,6 @@ impl Follower {
         peer.on_leader_connected(0, link, &mut out);
         let mut follower = Follower { peer, link, out };
         follower.hear(FromLeader::LeaderInfo { epoch: Epoch::new(1) });
-        follower.hear(FromLeader::Diff { zxid: Zxid::ZERO });
         follower
     }
 
@@ -162,28 +167,6 @@ fn members_that_nobody_proposed_are_not_activated() {
     assert!(follower.gave_up().unwrap().contains("not proposed"));
 }
 
-/// The transaction that makes the members of that version.
-fn reconfiguration(zxid: Zxid) -> Bytes {
-    let text = membership(zxid.to_wire()).to_string();
-    let (session, kind) = (SessionId::NONE, OpCode::Reconfig.to_wire());
-    let header = TxnHeader { session, cxid: 0, zxid, time_ms: 0, kind };
-    let (path, data) = ("/zookeeper/config".into(), Some(text.as_bytes()));
-    let body = TxnBody::SetData { path, data, version: -1, reconfig: true };
-    let mut envelope = Vec::new();
-    Transaction { header, body, digest: None }.write(&mut envelope);
-    envelope.into()
-}
-
-#[test]
-fn a_leader_that_does_not_know_what_its_own_history_says_is_not_followed() {
-    let mut follower = Follower::with_reconfig(true);
-    let zxid = Zxid::new(Epoch::new(1), 1);
-    follower.hear(FromLeader::Proposal { zxid, envelope: reconfiguration(zxid) });
-    follower.hear(FromLeader::Commit { zxid });
-    follower.new_leader(7);
-    assert!(follower.gave_up().unwrap().contains("in its own history"));
-}
-
 #[test]
 fn members_found_in_the_state_count_like_proposed_ones() {
     let mut follower = Follower::with_reconfig(true);
@@ -193,4 +176,29 @@ fn members_found_in_the_state_count_like_proposed_ones() {
         follower.peer.on_membership_found(0, found, &mut follower.out);
         assert_eq!(follower.peer.proposed_membership().map(|membership| membership.version), known);
     }
+}
+
+#[test]
+fn what_the_leaders_tree_does_not_hold_came_to_nothing() {
+    let (lost, later) = (Zxid::from_wire(9), Zxid::new(Epoch::new(1), 5));
+    for (found, kept) in [(membership(7), None), (membership(lost.to_wire()), Some(lost.to_wire()))] {
+        let mut follower = Follower::awaiting_plan(true, Some(membership(lost.to_wire())), lost);
+        follower.peer.on_membership_found(0, found, &mut follower.out);
+        follower.peer.on_snapshot_installed(0, follower.link, later, &mut follower.out);
+        follower.new_leader(7);
+        assert_eq!(follower.gave_up(), None);
+        assert_eq!(follower.peer.proposed_membership().map(|membership| membership.version), kept);
+    }
+}
+
+#[test]
+fn what_was_heard_of_and_not_logged_came_to_nothing() {
+    let mut follower = Follower::awaiting_plan(true, Some(membership(9)), Zxid::ZERO);
+    let zxid = Zxid::new(Epoch::new(1), 1);
+    follower.hear(FromLeader::Diff { zxid });
+    follower.hear(FromLeader::Proposal { zxid, envelope: Bytes::from_static(b"something else") });
+    follower.hear(FromLeader::Commit { zxid });
+    follower.new_leader(7);
+    assert_eq!(follower.gave_up(), None);
+    assert_eq!(follower.peer.proposed_membership(), None);
 }

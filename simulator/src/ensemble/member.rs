@@ -153,11 +153,12 @@ impl Member {
     pub fn describe(&self) -> String {
         let peer = self.replica.peer();
         format!(
-            "server {} is {:?} ({:?}), {:?}, log to {}, committed {}, applied {}, {} in progress",
+            "server {} is {:?} ({:?}), {:?}, members {:x?}, log to {}, committed {}, applied {}, {} in progress",
             self.me,
             self.role(),
             peer.state(),
             peer.epochs(),
+            self.members.stored(),
             peer.history().last(),
             peer.history().committed(),
             self.shared.tree().last_zxid(),

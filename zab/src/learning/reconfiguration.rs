@@ -56,11 +56,10 @@ impl Learning {
             let newer = membership.version > context.members.version();
             return if newer { Err(GiveUp::Look(SWITCHED_OFF)) } else { Ok(()) };
         }
-        if let Some(zxid) = self.newer_in_history(context, &membership) {
-            // A tree that was sent a little later may have it already: its activation is on the way.
-            let came_with_tree = zxid <= self.skip_up_to;
-            let why = "the leader does not know of a reconfiguration in its own history";
-            return if came_with_tree { Ok(()) } else { Err(GiveUp::Look(why)) };
+        let proposed = context.members.proposed().map_or(0, |proposed| proposed.version);
+        if proposed > membership.version && proposed == self.tree_membership {
+            // The tree was sent a little later and has it already: its activation is on the way.
+            return Ok(());
         }
         self.leader_membership = membership.version;
         if membership.version <= context.members.version() {
@@ -70,12 +69,9 @@ impl Learning {
         context.members.propose(membership, context.out).map_err(|_| GiveUp::Look(UNCOUNTABLE))
     }
 
-    /// A reconfiguration that this server knows of, later than what the leader has heard of, and not cut off: so it is in
-    /// the leader's history too. A leader that does not know has lost it in a crash, and counts the wrong quorums.
-    fn newer_in_history(&self, context: &Context<'_>, leaders: &Membership) -> Option<Zxid> {
-        let proposed = context.members.proposed().filter(|proposed| proposed.version > leaders.version)?;
-        let zxid = Zxid::from_wire(proposed.version);
-        (zxid.counter() != 0 && zxid <= context.history.last()).then_some(zxid)
+    /// The leader's tree holds a newer membership than this server goes by.
+    pub fn on_membership_found(&mut self, version: i64) {
+        self.tree_membership = version;
     }
 
     /// The leader is established, and with it the membership that it began with. A Java leader also tells of one that is

@@ -15,6 +15,11 @@ impl Peer {
     /// A membership was found in a tree that a leader has sent: it may be in force or about to be, so it counts like a
     /// proposed one even if this server crashes before it is told of it.
     pub fn on_membership_found(&mut self, now_ms: u64, membership: Membership, out: &mut Vec<Action>) {
+        if membership.version > self.membership().version
+            && let State::Learning(learning) = &mut self.state
+        {
+            learning.on_membership_found(membership.version);
+        }
         let known = self.proposed_membership().unwrap_or(self.membership()).version;
         // What cannot be counted is no reconfiguration that anybody has committed.
         if self.ground.settings.reconfig_enabled
