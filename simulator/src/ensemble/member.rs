@@ -275,6 +275,8 @@ impl Member {
             let up_to = self.log.last_appended();
             self.tell_synced(scene, up_to)?;
         }
+        // While the disk is at work the tree can be read: a new leader has applied what it inherits.
+        self.observe(scene)?;
         self.syncing = true;
         let takes_us = scene.random.below(scene.options.sync_us_max) + 1;
         scene.schedule.after(takes_us, Event::Synced(self.life));
