@@ -206,6 +206,10 @@ impl Replica {
             Input::Peer(event) => self.on_peer(now, event),
         }
         self.carry_out(now);
+        while self.role_waits() {
+            self.deliver(outlet);
+            self.carry_out(now);
+        }
     }
 
     /// What is to be done for the ensemble, in this order; see [`PeerOutput`]. To be taken after every batch of events

@@ -45,6 +45,16 @@ impl Replica {
         shared.status.set_outstanding(self.queue.len());
     }
 
+    /// Hands over what there is, and applies nothing.
+    pub(super) fn deliver(&mut self, outlet: &mut dyn Outlet) {
+        let shared = Arc::clone(&self.shared);
+        let tree = shared.lock().write();
+        outlet.deliver(&mut self.outputs);
+        self.outputs.clear();
+        drop(tree);
+        outlet.released();
+    }
+
     pub(super) fn can_complete(&self) -> bool {
         self.queue.ready(self.progress).is_some() || self.next_proposal().is_some()
     }

@@ -106,7 +106,15 @@ impl Replica {
     pub(super) fn carry_out(&mut self, now: Now) {
         while !self.actions.is_empty() {
             let mut actions = std::mem::take(&mut self.actions);
-            for action in actions.drain(..) {
+            let mut rest = actions.drain(..);
+            while let Some(action) = rest.next() {
+                if self.must_wait(&action) {
+                    let later = std::mem::take(&mut self.actions);
+                    self.actions.push(action);
+                    self.actions.extend(rest);
+                    self.actions.extend(later);
+                    return;
+                }
                 match action {
                     Action::Committed { up_to } => self.progress.committed = up_to,
                     Action::SyncDone { token } => self.progress.syncs = token,
@@ -115,11 +123,24 @@ impl Replica {
                     other => self.pass_on(other),
                 }
             }
+            drop(rest);
             if self.actions.is_empty() {
                 // Its room is used again.
                 self.actions = actions;
             }
         }
+    }
+
+    /// A role in which clients are served begins by applying what is committed. Connections of the role before must have
+    /// been told to close by then: they may still be read on, and hear of nothing that is applied then.
+    fn must_wait(&self, action: &Action) -> bool {
+        let begins = matches!(action, Action::Became(Role::Leading { .. } | Role::Learning { .. }));
+        begins && !self.outputs.deliveries.is_empty()
+    }
+
+    /// Whether a role waits for what is to be delivered.
+    pub(super) fn role_waits(&self) -> bool {
+        self.actions.first().is_some_and(|action| self.must_wait(action))
     }
 
     fn pass_on(&mut self, action: Action) {
