@@ -14,3 +14,7 @@ pub const CONNECT_REQUEST_BYTES_MAX: usize = 4096;
 
 /// Sessions expired in one tick; the others follow in the next. Bounds what one tick puts into the queue.
 pub const EXPIRED_PER_TICK: usize = 2_000;
+
+/// Sessions that a leader does not know and is asked for, while a quorum confirms that it leads. Whoever asks when there are
+/// so many is sent away: all of a server's clients fit.
+pub const DOUBTS_MAX: usize = 20_000;

@@ -348,10 +348,7 @@ impl Replica {
         if self.is_alive(session) {
             return self.take_up_session(now, id, session, timeout_ms);
         }
-        let asker = Asker::Client { connection: id, timeout_ms };
-        if self.doubt(now, session, asker).is_none() {
-            self.refuse_session(id, session);
-        }
+        self.ask_around(now, session, Asker::Client { connection: id, timeout_ms });
     }
 
     fn refuse_session(&mut self, id: ConnectionId, session: SessionId) {
@@ -461,18 +458,17 @@ impl Replica {
             }
             _ => None,
         };
-        let result = self.propose(now, who, request, |pending, context, out| match decoded {
-            Ok(Request::CloseSession) => {
+        let result = self.propose(now, who, request, |pending, context, out| match (decoded, &membership) {
+            (Ok(Request::CloseSession), _) => {
                 pending.prepare_close_session(context, out);
                 Ok(Prepared::default())
             }
-            Ok(Request::Reconfig { .. }) if membership.is_some() => {
-                let membership = membership.as_ref().expect("it was judged");
+            (Ok(Request::Reconfig { .. }), Some(membership)) => {
                 pending.prepare_reconfig(context, membership.as_deref().map_err(|code| *code), out)
             }
             // A refusal has become an error transaction: the reply comes from applying it.
-            Ok(decoded) => pending.prepare(context, &decoded, out),
-            Err(_) => {
+            (Ok(decoded), _) => pending.prepare(context, &decoded, out),
+            (Err(_), _) => {
                 pending.refuse(context, ErrorCode::MarshallingError, out);
                 Ok(Prepared::default())
             }

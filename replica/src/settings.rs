@@ -41,3 +41,27 @@ pub struct ReplicaSettings {
     /// The rules by which requests are judged.
     pub rules: Rules,
 }
+
+impl Default for ReplicaSettings {
+    /// What ZooKeeper does unless it is told otherwise.
+    fn default() -> ReplicaSettings {
+        ReplicaSettings {
+            server: ServerId::new(1),
+            tick_ms: 3_000,
+            session_timeout_min_ms: 6_000,
+            session_timeout_max_ms: 60_000,
+            snapshot_transactions: 100_000,
+            snapshot_waits_for_growth: false,
+            snapshot_bytes: 4 << 30,
+            container_check_interval_ms: 60_000,
+            container_never_used_max_ms: 0,
+            containers_per_minute: 10_000,
+            local_sessions: false,
+            local_sessions_upgrade: false,
+            read_only_after_ms: None,
+            voters_min: 2,
+            seed: 1,
+            rules: Rules::default(),
+        }
+    }
+}

@@ -81,26 +81,42 @@ fn a_learner_hears_it_then_too() {
     assert!(told(&mut shell, link).contains(&answer));
 }
 
+/// The session is opened after all, by a learner's client, and the leader is confirmed.
+fn open_stranger(shell: &mut Shell, link: LinkId) {
+    let (op, body) = (OpCode::CreateSession.to_wire(), 4000_i32.to_be_bytes().to_vec().into());
+    says(shell, link, FromLearner::Request { session: STRANGER, cxid: 0, op, body, ids: [].into() });
+    let said = told(shell, link);
+    let pings = said.iter().filter(|said| matches!(said, FromLeader::Ping { .. })).count();
+    for message in said {
+        if let FromLeader::Proposal { zxid, .. } = message {
+            says(shell, link, FromLearner::Ack { zxid });
+        }
+    }
+    shell.sync();
+    for _ in 0..pings {
+        says(shell, link, FromLearner::Ping { zxid: Zxid::ZERO, sessions: Vec::new() });
+    }
+    shell.sync();
+}
+
 #[test]
 fn a_session_that_was_opened_meanwhile_is_taken_up() {
     let (mut shell, link) = leader_of_two();
     told(&mut shell, link);
     says(&mut shell, link, FromLearner::Revalidate { session: STRANGER, timeout_ms: 4000 });
-    let (op, body) = (OpCode::CreateSession.to_wire(), 4000_i32.to_be_bytes().to_vec().into());
-    says(&mut shell, link, FromLearner::Request { session: STRANGER, cxid: 0, op, body, ids: [].into() });
-    let said = told(&mut shell, link);
-    let pings = said.iter().filter(|said| matches!(said, FromLeader::Ping { .. })).count();
-    for message in said {
-        if let FromLeader::Proposal { zxid, .. } = message {
-            says(&mut shell, link, FromLearner::Ack { zxid });
-        }
-    }
-    shell.sync();
-    for _ in 0..pings {
-        says(&mut shell, link, FromLearner::Ping { zxid: Zxid::ZERO, sessions: Vec::new() });
-    }
-    shell.sync();
+    open_stranger(&mut shell, link);
     assert!(told(&mut shell, link).contains(&FromLeader::Revalidate { session: STRANGER, valid: true }));
+}
+
+#[test]
+fn a_client_that_has_gone_meanwhile_does_not_take_its_session_up() {
+    let (mut shell, link) = leader_of_two();
+    told(&mut shell, link);
+    let password = STRANGER.password();
+    shell.connect(A, ConnectRequest { session: STRANGER, password: &password, ..new_session() });
+    shell.step(Input::Disconnected { connection: A });
+    open_stranger(&mut shell, link);
+    assert_eq!(shell.shared.sessions.lock().get(STRANGER).map(|tracked| tracked.connection), Some(None));
 }
 
 #[test]

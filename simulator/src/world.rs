@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use protocol::ServerId;
 use replica::{Now, ReplicaSettings};
 
 use crate::bugs::Bug;
@@ -70,22 +69,16 @@ impl Simulation for World {
         }
         let options = StartOptions {
             replica: ReplicaSettings {
-                server: ServerId::new(1),
                 tick_ms,
                 session_timeout_min_ms: least,
                 session_timeout_max_ms: most,
                 snapshot_transactions: *random.pick(&[8, 20, 60, 100_000]),
-                snapshot_waits_for_growth: false,
                 snapshot_bytes: *random.pick(&[0, 20_000, 4 << 20]),
                 container_check_interval_ms: *random.pick(&[200, 2000, 60_000]),
                 container_never_used_max_ms: *random.pick(&[0, 1000]),
-                containers_per_minute: 10_000,
-                local_sessions: false,
-                local_sessions_upgrade: false,
-                read_only_after_ms: None,
-                voters_min: 2,
                 seed: random.draw(),
                 rules: tree_rules(),
+                ..ReplicaSettings::default()
             },
             log: log_options(&mut random),
             snapshot_chunk_nodes: random.between(1, 12) as usize,

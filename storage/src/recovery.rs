@@ -264,7 +264,8 @@ fn missing(folders: &DataFolders, evidence: String) -> RecoveryError {
 /// A process that ended between a write and its sync, or whose sync failed, leaves records that can be read and that
 /// the next power loss takes back. The state is built on them from now on, and the next log file continues behind
 /// them, so they are made durable first. They are written again, not just synced: after a failed sync a file system
-/// takes its pages for clean and has nothing to write. Names may be as volatile, so both folders are synced.
+/// takes its pages for clean and has nothing to write. Names may be as volatile, so both folders are synced; and so may
+/// the length of the last log file: what was cut off it must not come back between its end and the next file.
 fn make_durable(folders: &DataFolders, doubtful: &[Doubtful]) -> Result<(), DiskError> {
     const PIECE_BYTES: u64 = 1 << 20;
     let disk = &**folders.disk();
@@ -281,6 +282,14 @@ fn make_durable(folders: &DataFolders, doubtful: &[Doubtful]) -> Result<(), Disk
             offset += length as u64;
         }
         file.sync_all().about("sync", path)?;
+    }
+    if let Some(LogFile { path, .. }) = LogFile::list(disk, folders.logs())?.pop() {
+        let file = disk.open(&path, Access::Write).about("open", &path)?;
+        let length = file.length().about("measure", &path)?;
+        // There and back, so that there is something to sync.
+        file.set_length(length + 1).about("extend", &path)?;
+        file.set_length(length).about("cut", &path)?;
+        file.sync_all().about("sync", &path)?;
     }
     for folder in [folders.snapshots(), folders.logs()] {
         disk.sync_dir(folder).about("sync", folder)?;

@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use protocol::peer::membership::PeerAddress;
-use protocol::peer::{LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote};
+use protocol::peer::{Member, MemberRole, Membership, Notification, ServerState, Vote};
 use protocol::txn::{Transaction, TxnBody, TxnHeader};
 use protocol::{OpCode, ServerId, SessionId, Zxid};
 
@@ -100,20 +100,7 @@ impl Plan {
     pub(crate) fn new(voters: &[i64], observers: &[i64]) -> Plan {
         Plan {
             membership: membership(0, voters, observers),
-            settings: PeerSettings {
-                me: ServerId::new(0),
-                kind: LearnerKind::Follower,
-                reconfig_enabled: false,
-                tick_ms: 100,
-                init_limit: 10,
-                sync_limit: 5,
-                finalize_wait_ms: 200,
-                notification_interval_min_ms: 200,
-                notification_interval_max_ms: 60_000,
-                history_entries_max: 500,
-                join_pause_ms: 0,
-                history_bytes_max: 1 << 20,
-            },
+            settings: PeerSettings { tick_ms: 100, join_pause_ms: 0, ..PeerSettings::new(ServerId::new(0)) },
             breakage: None,
             outsiders: Vec::new(),
         }

@@ -35,23 +35,28 @@ pub struct PeerSettings {
 }
 
 impl PeerSettings {
-    /// For a server that is no member of an ensemble: there is nobody to wait for, and nobody will ever ask for what was
-    /// committed.
-    pub(crate) fn alone(me: ServerId) -> PeerSettings {
+    /// As ZooKeeper does with the limits of its sample configuration, for a server that takes part.
+    pub fn new(me: ServerId) -> PeerSettings {
         PeerSettings {
             me,
             kind: LearnerKind::Follower,
             reconfig_enabled: false,
-            tick_ms: 0,
-            init_limit: 0,
-            sync_limit: 0,
-            finalize_wait_ms: 0,
-            notification_interval_min_ms: 0,
-            notification_interval_max_ms: 0,
-            join_pause_ms: 0,
-            history_entries_max: 0,
-            history_bytes_max: 0,
+            tick_ms: 2_000,
+            init_limit: 10,
+            sync_limit: 5,
+            finalize_wait_ms: 200,
+            notification_interval_min_ms: 200,
+            notification_interval_max_ms: 60_000,
+            join_pause_ms: 50,
+            history_entries_max: 500,
+            history_bytes_max: 1 << 20,
         }
+    }
+
+    /// For a server that is no member of an ensemble: there is nobody to wait for, and nobody will ever ask for what was
+    /// committed.
+    pub(crate) fn alone(me: ServerId) -> PeerSettings {
+        PeerSettings { history_entries_max: 0, history_bytes_max: 0, ..PeerSettings::new(me) }
     }
 
     /// How long a leader may take to gather a quorum.

@@ -2,9 +2,7 @@
 //! reconfiguration is switched off it must not go on with the members of its start.
 
 use bytes::Bytes;
-use protocol::peer::{
-    FromLeader, LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote,
-};
+use protocol::peer::{FromLeader, Member, MemberRole, Membership, Notification, ServerState, Vote};
 use protocol::{Epoch, ServerId, Zxid};
 use zab::{Action, Epochs, LinkId, Peer, PeerSettings, Role};
 
@@ -36,20 +34,7 @@ impl Follower {
 
     /// Its log ends at `last`, and it has heard of `proposed`.
     fn awaiting_plan(reconfig_enabled: bool, proposed: Option<Membership>, last: Zxid) -> Follower {
-        let settings = PeerSettings {
-            me: ServerId::new(1),
-            kind: LearnerKind::Follower,
-            reconfig_enabled,
-            tick_ms: 100,
-            init_limit: 10,
-            sync_limit: 5,
-            finalize_wait_ms: 200,
-            notification_interval_min_ms: 200,
-            notification_interval_max_ms: 60_000,
-            join_pause_ms: 50,
-            history_entries_max: 10,
-            history_bytes_max: 1_000,
-        };
+        let settings = PeerSettings { reconfig_enabled, tick_ms: 100, ..PeerSettings::new(ServerId::new(1)) };
         let mut out = Vec::new();
         let peer = Peer::member(settings, membership(7), proposed, Epochs::default(), last);
         let mut peer = peer.expect("three voters can be counted");

@@ -9,8 +9,10 @@ use protocol::SessionId;
 use protocol::peer::FromLeader;
 use zab::{Action, LinkId};
 
-use super::{Replica, Standing};
+use super::{Replica, Standing, find_in};
 use crate::input::{ConnectionId, Now};
+use crate::limits;
+use crate::output::Delivery;
 
 /// Who wants to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,8 +23,7 @@ pub(super) enum Asker {
     Learner(LinkId),
 }
 
-/// Questions whose answers wait for a sync, oldest first. At most one for each connection, and for each session of a
-/// learner's client that connects.
+/// Questions whose answers wait for a sync, oldest first.
 #[derive(Default)]
 pub(super) struct Doubts(VecDeque<(u64, SessionId, Asker)>);
 
@@ -33,15 +34,33 @@ impl Doubts {
 }
 
 impl Replica {
-    /// The session is not known here. `None` if that is the last word already, because nobody else could know it.
-    pub(super) fn doubt(&mut self, now: Now, session: SessionId, asker: Asker) -> Option<()> {
+    /// A session that is not known here is asked for.
+    pub(super) fn ask_around(&mut self, now: Now, session: SessionId, asker: Asker) {
         if self.standing != (Standing::Leading { alone: false }) {
-            return None;
+            // Nobody else could know it.
+            return self.say_it_is_over(session, asker);
+        }
+        if self.doubts.0.len() >= limits::DOUBTS_MAX {
+            // Whoever it is comes again. Of a learner's clients it is the learner that loses patience with us.
+            if let Asker::Client { connection, .. } = asker {
+                self.outputs.deliveries.push(Delivery::Close { connection });
+                self.forget(connection);
+            }
+            return;
         }
         self.syncs += 1;
         self.doubts.0.push_back((self.syncs, session, asker));
         self.peer.sync(now.monotonic_ms, self.syncs, &mut self.actions);
-        Some(())
+    }
+
+    fn say_it_is_over(&mut self, session: SessionId, asker: Asker) {
+        match asker {
+            Asker::Client { connection, .. } => self.refuse_session(connection, session),
+            Asker::Learner(link) => {
+                let message = FromLeader::Revalidate { session, valid: false };
+                self.emit(Action::ToLearner { link, message });
+            }
+        }
     }
 
     /// Answers what can be answered, once everything committed is applied. Whether there was anything.
@@ -52,19 +71,14 @@ impl Replica {
         {
             self.doubts.0.pop_front();
             any = true;
-            let alive = self.is_alive(session);
             match asker {
-                Asker::Client { connection, timeout_ms } if alive => {
+                // The client has given up, and may be somewhere else.
+                Asker::Client { connection, .. } if find_in(&self.connections, connection).is_none() => {}
+                _ if !self.is_alive(session) => self.say_it_is_over(session, asker),
+                Asker::Client { connection, timeout_ms } => {
                     self.take_up_session(now, connection, session, timeout_ms);
                 }
-                Asker::Client { connection, .. } => self.refuse_session(connection, session),
-                Asker::Learner(link) if alive => self.hand_to_learner(now, link, session),
-                Asker::Learner(link) => {
-                    self.emit(Action::ToLearner {
-                        link,
-                        message: FromLeader::Revalidate { session, valid: false },
-                    });
-                }
+                Asker::Learner(link) => self.hand_to_learner(now, link, session),
             }
         }
         any

@@ -112,9 +112,7 @@ impl Replica {
         if self.is_alive(session) {
             return self.hand_to_learner(now, link, session);
         }
-        if self.doubt(now, session, Asker::Learner(link)).is_none() {
-            self.emit(Action::ToLearner { link, message: FromLeader::Revalidate { session, valid: false } });
-        }
+        self.ask_around(now, session, Asker::Learner(link));
     }
 
     /// The session is alive, and served by a learner from now on.

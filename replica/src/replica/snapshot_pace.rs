@@ -51,14 +51,10 @@ impl SnapshotPace {
 
 #[cfg(test)]
 mod tests {
-    use protocol::ServerId;
-    use tree::Rules;
-
     use super::*;
 
     fn settings(snapshot_waits_for_growth: bool) -> ReplicaSettings {
         ReplicaSettings {
-            server: ServerId::new(1),
             tick_ms: 1000,
             session_timeout_min_ms: 2000,
             session_timeout_max_ms: 20_000,
@@ -67,13 +63,7 @@ mod tests {
             snapshot_bytes: 1000,
             container_check_interval_ms: 1000,
             container_never_used_max_ms: 0,
-            containers_per_minute: 10_000,
-            local_sessions: false,
-            local_sessions_upgrade: false,
-            read_only_after_ms: None,
-            voters_min: 2,
-            seed: 1,
-            rules: Rules::default(),
+            ..ReplicaSettings::default()
         }
     }
 

@@ -69,20 +69,9 @@ impl Shell {
     }
 
     fn member_with_tree(settings: ReplicaSettings, membership: &str, tree: Tree) -> Shell {
-        let peer_settings = PeerSettings {
-            me: ServerId::new(1),
-            kind: LearnerKind::Follower,
-            reconfig_enabled: settings.rules.reconfig_enabled,
-            tick_ms: 1000,
-            init_limit: 10,
-            sync_limit: 5,
-            finalize_wait_ms: 200,
-            notification_interval_min_ms: 200,
-            notification_interval_max_ms: 60_000,
-            join_pause_ms: 50,
-            history_entries_max: 100,
-            history_bytes_max: 1 << 20,
-        };
+        let reconfig_enabled = settings.rules.reconfig_enabled;
+        let peer_settings =
+            PeerSettings { reconfig_enabled, tick_ms: 1000, ..PeerSettings::new(settings.server) };
         let membership = Membership::parse(membership).unwrap();
         let peer = Peer::member(peer_settings, membership, None, Epochs::default(), Zxid::ZERO).unwrap();
         let now = Now { monotonic_ms: 10_000, wall_ms: 1_700_000_000_000 };
@@ -190,22 +179,15 @@ impl Shell {
 
 pub fn settings(rules: Rules) -> ReplicaSettings {
     ReplicaSettings {
-        server: ServerId::new(1),
         tick_ms: 1000,
         session_timeout_min_ms: 2000,
         session_timeout_max_ms: 20_000,
         snapshot_transactions: 1_000_000,
-        snapshot_waits_for_growth: false,
         snapshot_bytes: 0,
         container_check_interval_ms: 1000,
         container_never_used_max_ms: 0,
-        containers_per_minute: 10_000,
-        local_sessions: false,
-        local_sessions_upgrade: false,
-        read_only_after_ms: None,
-        voters_min: 2,
-        seed: 1,
         rules: Rules { ttl_nodes: true, ..rules },
+        ..ReplicaSettings::default()
     }
 }
 

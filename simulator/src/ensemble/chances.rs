@@ -102,7 +102,7 @@ impl Chances {
             observers: *random.pick(&[0, 0, 1, 2]),
             clients: random.between(2, 5) as usize + changes.as_ref().map_or(0, |changes| changes.operators),
             // Changes make for busy runs: these are shorter, so that all take about as long.
-            stormy_ms: random.between(60_000, 120_000) * if changes.is_some() { 2 } else { 3 } / 3,
+            stormy_ms: 60_000 + random.below(60_001) / if changes.is_some() { 4 } else { 1 },
             pause_ms: *random.pick(&[500, 2_000, 5_000, 15_000]),
             disasters,
             faults: FaultKind::draw_some(random),
@@ -134,22 +134,16 @@ impl Chances {
         let chunk_share = *random.pick(&[16, 2]);
         Options {
             replica: ReplicaSettings {
-                server: ServerId::new(1),
                 tick_ms,
                 session_timeout_min_ms: 2 * tick_ms as i32,
                 session_timeout_max_ms: 40 * tick_ms as i32,
                 snapshot_transactions: *random.pick(&[20, 60, 300, 100_000]),
-                snapshot_waits_for_growth: false,
                 snapshot_bytes: *random.pick(&[0, 40_000, 4 << 20]),
                 container_check_interval_ms: *random.pick(&[1_000, 60_000]),
                 container_never_used_max_ms: *random.pick(&[0, 1_000]),
-                containers_per_minute: 10_000,
-                local_sessions: false,
-                local_sessions_upgrade: false,
-                read_only_after_ms: None,
                 voters_min: self.changes.as_ref().map_or(2, |changes| changes.voters_min),
-                seed: 1,
                 rules: self.rules(),
+                ..ReplicaSettings::default()
             },
             peer: PeerSettings {
                 me: ServerId::new(1),

@@ -94,9 +94,9 @@ impl Oracle {
         self.sessions.on_resumed(session, next_xid, self.proposed);
     }
 
-    /// A client that has seen so much was told that its session is over, or is ending.
-    pub fn check_told_over(&self, session: SessionId, seen: i64) -> Verdict {
-        self.sessions.check_told_over(&self.model, session, Zxid::from_wire(seen))
+    /// A client was told that its session is over, or is ending.
+    pub fn check_told_over(&self, session: SessionId) -> Verdict {
+        self.sessions.check_told_over(&self.model, session)
     }
 
     /// A client has got a frame with this zxid in its header.

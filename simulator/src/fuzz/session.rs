@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use protocol::client::connect::{ConnectRequest, RequestHeader};
 use protocol::client::op_code::OpCode;
-use protocol::{Id, Reader, ServerId, SessionId};
+use protocol::{Id, Reader, SessionId};
 use replica::pipeline::read::{After, Caller, Source};
 use replica::{
     ConnectionId, Delivery, Fact, Input, Now, Outputs, Replica, ReplicaSettings, Route, SessionOrder, Shared,
@@ -61,22 +61,15 @@ impl Harness {
     fn new() -> Harness {
         let rules = Rules { ttl_nodes: true, enforce_quota: true, ..Rules::default() };
         let settings = ReplicaSettings {
-            server: ServerId::new(1),
             tick_ms: 500,
             session_timeout_min_ms: 1000,
             session_timeout_max_ms: 10_000,
             snapshot_transactions: 100_000,
-            snapshot_waits_for_growth: false,
             snapshot_bytes: 0,
             container_check_interval_ms: 1000,
             container_never_used_max_ms: 1000,
-            containers_per_minute: 10_000,
-            local_sessions: false,
-            local_sessions_upgrade: false,
-            read_only_after_ms: None,
-            voters_min: 2,
-            seed: 1,
             rules: rules.clone(),
+            ..ReplicaSettings::default()
         };
         let shared = Arc::new(Shared::new(Tree::new(1), rules, settings.tick_ms));
         let now = Now { monotonic_ms: 1, wall_ms: 1_790_000_000_000 };

@@ -88,6 +88,37 @@ fn a_power_loss_at_any_step_leaves_a_history_between_old_and_new() {
 }
 
 #[test]
+fn what_was_cut_does_not_come_back_when_the_cut_failed_and_the_power_goes_later() {
+    let new = (1 << 32) + 1;
+    for to in [1, 3, 5, 8] {
+        let mut failed = 0;
+        for step in 0.. {
+            let disk = history();
+            let mut mark = DurableMark::load(disk.shared(), &version_dir()).unwrap();
+            mark.note_durable(zxid(10)).unwrap();
+            disk.add_fault(Fault::Fail { change: disk.changes() + step, kind: std::io::ErrorKind::Other });
+            if cut(&disk, to).is_ok() {
+                break;
+            }
+            failed += 1;
+            // The server stops, and starts again while the machine runs. Then another leader goes on.
+            let (recovered, recorder) = recover_from(&disk).unwrap();
+            let before = recorder.zxids();
+            let epoch = Epoch::new(1);
+            EpochFiles::new(disk.shared(), &version_dir())
+                .save(Epochs { current: epoch, accepted: epoch })
+                .unwrap();
+            append_batch(&mut open_log(&disk, recovered.last_zxid.unwrap()), [new], 30);
+            let crashed = disk.crash(&mut || false);
+            let (_, recorder) = recover_from(&crashed).unwrap();
+            let expected: Vec<Zxid> = before.into_iter().chain([zxid(new)]).collect();
+            assert_eq!(recorder.zxids(), expected, "to {to}, step {step}");
+        }
+        assert!(failed >= 3, "to {to}: only {failed} steps failed");
+    }
+}
+
+#[test]
 fn damage_behind_the_zxid_does_not_matter() {
     let disk = history();
     let path = version_dir().join("log.7");

@@ -32,13 +32,10 @@ impl Sessions {
         self.taken_up.insert(session);
     }
 
-    /// A client was told that its session is over; it had seen the state at `seen`.
-    ///
-    /// A leader that was deposed and has not noticed knows nothing of sessions that were opened since, and says so to a
-    /// client that has seen nothing since either, as Java does. Whoever has seen more is sent away instead.
-    pub fn check_told_over(&self, model: &Model, session: SessionId, seen: Zxid) -> Verdict {
-        let open_at = |zxid| model.session_at(session, zxid).is_some();
-        let open = open_at(model.last()) && open_at(seen);
+    /// A client was told that its session is over. Also a leader that was deposed and has not noticed must not say so of
+    /// a session that was opened since.
+    pub fn check_told_over(&self, model: &Model, session: SessionId) -> Verdict {
+        let open = model.session_at(session, model.last()).is_some();
         ensure(!open || self.ending.contains(&session), PROMISE, || {
             format!("a client was told that its session {session} is over, and nobody has ended it")
         })

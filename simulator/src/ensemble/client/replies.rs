@@ -47,7 +47,7 @@ impl Client {
         if response.timeout_ms <= 0 {
             scene.oracle.tally.note("expired session told so");
             self.session.check_told_over()?;
-            scene.oracle.check_told_over(self.session.id, self.session.seen)?;
+            scene.oracle.check_told_over(self.session.id)?;
             self.session.forget();
             self.leave(scene);
             return Ok(());
@@ -81,7 +81,7 @@ impl Client {
         if code == Some(ErrorCode::SessionExpired) {
             // The session was closing when the request came.
             scene.oracle.tally.note("request refused because the session ends");
-            scene.oracle.check_told_over(self.session.id, self.session.seen)?;
+            scene.oracle.check_told_over(self.session.id)?;
             self.leave(scene);
             return Ok(());
         }
