@@ -1,6 +1,7 @@
 //! Our servers as an ensemble: they elect, replicate, lose members, and get them back.
 
 pub mod away;
+pub mod local_sessions;
 pub mod register;
 pub mod torture;
 
@@ -62,6 +63,9 @@ pub fn run(toolbox: &Toolbox, plan: &Plan) -> Result<Tally> {
         examine("three servers form an ensemble and replicate", &|| replicate(three("ensemble")?));
         examine("a leader leaves clients to others if it is told to", &|| {
             leave_clients(three("ensemble-leave")?)
+        });
+        examine("local sessions cost nothing, and become ordinary ones for an ephemeral node", &|| {
+            local_sessions::examine(three("ensemble-local")?)
         });
         examine("a follower that was away catches up with the missing transactions", &|| {
             away::few_missing(three("ensemble-diff")?)

@@ -24,6 +24,8 @@ struct State {
     locks: Vec<PathBuf>,
     /// Changes tried so far.
     changes: usize,
+    /// Reads tried so far.
+    reads: usize,
     faults: Vec<Fault>,
 }
 
@@ -53,6 +55,8 @@ pub(crate) enum Fault {
     Off { from: usize },
     /// This change fails, once.
     Fail { change: usize, kind: io::ErrorKind },
+    /// This read fails, once.
+    Unread { read: usize },
 }
 
 struct MemoryFile {
@@ -73,6 +77,11 @@ impl MemoryDisk {
     /// How many changes (writes, syncs, new names …) were tried.
     pub(crate) fn changes(&self) -> usize {
         self.state().changes
+    }
+
+    /// How many reads were tried.
+    pub(crate) fn reads(&self) -> usize {
+        self.state().reads
     }
 
     pub(crate) fn add_fault(&self, fault: Fault) {
@@ -291,7 +300,12 @@ impl DiskFile for MemoryFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
+        let read = state.reads;
+        state.reads += 1;
+        if state.faults.contains(&Fault::Unread { read }) {
+            return Err(io::Error::other("the disk does not give these bytes now"));
+        }
         let bytes = &state.files[&self.id].seen;
         let start = bytes.len().min(offset as usize);
         let count = buffer.len().min(bytes.len() - start);

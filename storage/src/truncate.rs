@@ -13,7 +13,7 @@ use protocol::Zxid;
 use crate::directory::{DataFolders, LogFile, SnapshotFile};
 use crate::disk::{About, Disk, DiskError};
 use crate::durable_mark::DurableMark;
-use crate::snapshot::{ReceivedSnapshot, verify_snapshot};
+use crate::snapshot::{ReceivedSnapshot, SnapshotError, verify_snapshot};
 use crate::txn_log::{LogReadError, LogReader, LogRecord, RecordPlace, Repair};
 
 /// Why history cannot be cut there. Nothing was changed, unless the disk failed.
@@ -59,7 +59,8 @@ pub fn truncate(
     let Some((base, newer)) = split_snapshots(folders, zxid, record_bytes_max)? else {
         return Err(TruncateError::NoSnapshot { folder: folders.snapshots().to_owned(), zxid });
     };
-    let (last, cut) = find_cut(folders, base, zxid, record_bytes_max)?;
+    let landmarks = newer.iter().map(|snapshot| snapshot.zxid).filter(|landmark| *landmark <= zxid);
+    let (last, cut) = find_cut(folders, base, zxid, landmarks, record_bytes_max)?;
     durable_mark.lower_to(last)?;
     for snapshot in newer {
         remove(disk, &snapshot.path)?;
@@ -104,9 +105,9 @@ pub fn adopt_snapshot(
     for log in LogFile::list(disk, folders.logs())?.into_iter().rev() {
         remove(disk, &log.path)?;
     }
-    // Newest first, as they are listed.
+    // Newest first, as they are listed. Older ones lead nowhere without their logs.
     for snapshot in SnapshotFile::list(disk, folders.snapshots())? {
-        if snapshot.zxid > zxid {
+        if snapshot.zxid != zxid {
             remove(disk, &snapshot.path)?;
         }
     }
@@ -123,11 +124,13 @@ fn split_snapshots(
     let disk: &dyn Disk = &**folders.disk();
     let mut newer = Vec::new();
     for snapshot in SnapshotFile::list(disk, folders.snapshots())? {
-        if snapshot.zxid <= zxid
-            && let Ok(summary) = verify_snapshot(disk, &snapshot, record_bytes_max)
-            && summary.content <= zxid
-        {
-            return Ok(Some((snapshot.zxid, newer)));
+        if snapshot.zxid <= zxid {
+            match verify_snapshot(disk, &snapshot, record_bytes_max).map_err(SnapshotError::into_disk_error) {
+                Ok(summary) if summary.content <= zxid => return Ok(Some((snapshot.zxid, newer))),
+                // The file may be whole, and what it holds be needed.
+                Err(Ok(disk_error)) => return Err(disk_error),
+                Ok(_) | Err(Err(_)) => {}
+            }
         }
         newer.push(snapshot);
     }
@@ -140,15 +143,17 @@ struct Place {
     length: u64,
 }
 
-/// The last transaction up to `zxid`, and where to cut; `None` if there is nothing to cut. What stands behind `zxid`
-/// may be damaged: it is not looked at.
+/// The last transaction up to `zxid`, and where to cut; `None` if there is nothing to cut. The landmarks must be on the
+/// way. What stands behind `zxid` may be damaged: it is not looked at.
 fn find_cut(
     folders: &DataFolders,
     base: Zxid,
     zxid: Zxid,
+    landmarks: impl IntoIterator<Item = Zxid>,
     record_bytes_max: usize,
 ) -> Result<(Zxid, Option<Place>), TruncateError> {
     let mut log = LogReader::open(Arc::clone(folders.disk()), folders.logs(), base, record_bytes_max)?;
+    log.must_hold(landmarks);
     let mut last = base;
     while let Some(LogRecord { zxid: found, .. }) = log.next()? {
         let RecordPlace { path, offset, end } = log.place().expect("a record was read");

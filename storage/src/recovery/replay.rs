@@ -7,7 +7,7 @@ use std::sync::Arc;
 use protocol::Zxid;
 
 use super::{RecoveryError, RecoveryTarget};
-use crate::directory::DataFolders;
+use crate::directory::{DataFolders, SnapshotFile};
 use crate::disk::About;
 use crate::read_ahead::{BATCH_BYTES, read_ahead};
 use crate::snapshot::Refusal;
@@ -36,7 +36,9 @@ pub(super) fn replay(
     durable: Option<Zxid>,
     target: &mut dyn RecoveryTarget,
 ) -> Result<Replayed, RecoveryError> {
-    let log = LogReader::open(Arc::clone(folders.disk()), folders.logs(), base, record_bytes_max)?;
+    let mut log = LogReader::open(Arc::clone(folders.disk()), folders.logs(), base, record_bytes_max)?;
+    // A snapshot is started only when its zxid is in the log.
+    log.must_hold(SnapshotFile::list(&**folders.disk(), folders.snapshots())?.iter().map(|newer| newer.zxid));
     let mut refused = None;
     let replayed = read_ahead(
         |send| read(log, durable, send),

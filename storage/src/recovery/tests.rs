@@ -118,6 +118,29 @@ fn a_damaged_snapshot_without_the_log_to_make_up_for_it_is_refused() {
 }
 
 #[test]
+fn a_damaged_snapshot_that_took_the_place_of_an_epochs_end_is_not_passed_over() {
+    // Java keeps its old files when a leader's snapshot replaces what they say.
+    let disk = fresh_disk();
+    append_batch(&mut open_log(&disk, Zxid::ZERO), 1..=3, 30);
+    small_snapshot(&disk, &version_dir(), zxid(5), Compression::None, 2);
+    let new = 1 << 32;
+    append_batch(&mut open_log(&disk, zxid(5)), new + 1..=new + 2, 30);
+    for name in ["currentEpoch", "acceptedEpoch"] {
+        put(&disk, name, b"1");
+    }
+    let (recovered, recorder) = recover_from(&disk.copy()).unwrap();
+    assert_eq!(recovered.snapshot_zxid, Some(zxid(5)));
+    assert_eq!(recorder.zxids(), range(new + 1, new + 2));
+
+    damage(&disk, "snapshot.5");
+    let Err(RecoveryError::Corrupt(corruption)) = recover_from(&disk) else { panic!("it was passed over") };
+    assert_eq!(corruption.damage, Damage::Gap { previous: zxid(3), found: zxid(new + 1) });
+    // With the epoch's end in the log, the snapshot is not needed.
+    append_batch(&mut open_log(&disk, zxid(3)), 4..=5, 30);
+    assert_eq!(recover_from(&disk).unwrap().1.zxids(), [range(1, 5), range(new + 1, new + 2)].concat());
+}
+
+#[test]
 fn logs_without_snapshot_are_refused_unless_they_are_all_there_ever_was() {
     let disk = java_disk();
     for name in ["snapshot.0", "snapshot.23", "snapshot.3c", "snapshot.47"] {

@@ -1,7 +1,8 @@
 //! Reading a snapshot: one pass, record by record, everything checked.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use protocol::snapshot::{NodeRecord, SNAPSHOT_MAGIC, ZxidDigest, read_session};
 use protocol::{Reader, Zxid};
@@ -11,7 +12,7 @@ use super::source::Source;
 use super::stream::{Problem, RecordStream, StreamError};
 use super::{Discard, Refusal, SnapshotSink};
 use crate::directory::SnapshotFile;
-use crate::disk::{Access, Disk};
+use crate::disk::{Access, Disk, DiskError};
 use crate::read_ahead::read_ahead;
 
 const HEADER_BYTES: usize = 16;
@@ -28,6 +29,25 @@ pub struct SnapshotError {
     /// What is wrong with it.
     #[source]
     pub error: StreamError,
+}
+
+impl SnapshotError {
+    /// What the disk said when it did not give the file's bytes, which may be in order; or the error again if the bytes
+    /// are what is wrong.
+    pub fn into_disk_error(self) -> Result<DiskError, SnapshotError> {
+        match self.error.problem {
+            Problem::Read(source) if !is_about_content(&source) => {
+                Ok(DiskError { action: "read", path: self.path, source: Arc::new(source) })
+            }
+            _ => Err(self),
+        }
+    }
+}
+
+/// Whether decompression failed rather than the disk.
+fn is_about_content(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
 /// What a snapshot says about itself.

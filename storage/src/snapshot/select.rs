@@ -1,11 +1,9 @@
 //! Which snapshot is loaded: the newest that is valid from its first byte to its last.
 
-use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::reader::read_snapshot_ahead;
-use super::{Problem, SnapshotError, SnapshotSink, SnapshotSummary, StreamError};
+use super::{SnapshotError, SnapshotSink, SnapshotSummary};
 use crate::directory::SnapshotFile;
 use crate::disk::{Disk, DiskError};
 use crate::warning::Warning;
@@ -63,13 +61,13 @@ pub fn load_newest(
         count += 1;
         match read_snapshot_ahead(disk, &file, record_bytes_max, sink) {
             Ok(summary) => return Ok(Some(Loaded { file, summary, passed_over })),
-            // The file may be whole: an older one, or a refusal, would be the wrong answer to a disk that fails now.
-            Err(SnapshotError { path, error: StreamError { problem: Problem::Read(source), .. } })
-                if !is_about_content(&source) =>
-            {
-                return Err(DiskError { action: "read", path, source: Arc::new(source) }.into());
-            }
             Err(error) => {
+                // The file may be whole: an older one, or a refusal, would be the wrong answer to a disk that fails
+                // now.
+                let error = match error.into_disk_error() {
+                    Ok(disk_error) => return Err(disk_error.into()),
+                    Err(invalid) => invalid,
+                };
                 sink.reset();
                 let reason = error.error.to_string();
                 passed_over.push(Warning::SnapshotPassedOver { path: file.path, reason });
@@ -81,10 +79,4 @@ pub fn load_newest(
         None => Ok(None),
         Some(newest) => Err(LoadError::AllInvalid { count, newest: Box::new(newest) }),
     }
-}
-
-/// Whether decompression failed rather than the disk.
-fn is_about_content(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }

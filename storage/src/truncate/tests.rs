@@ -4,6 +4,7 @@ use protocol::Epoch;
 
 use super::*;
 use crate::RECORD_BYTES_MAX;
+use crate::corruption::Damage;
 use crate::epoch_files::{EpochFiles, Epochs};
 use crate::memory_disk::{Dice, Fault, MemoryDisk};
 use crate::snapshot::Compression;
@@ -159,6 +160,44 @@ fn a_snapshot_whose_content_is_newer_does_not_survive() {
 }
 
 #[test]
+fn a_snapshot_that_the_disk_does_not_give_now_is_not_taken_for_an_invalid_one() {
+    let mut failed = 0;
+    for step in 0.. {
+        let disk = history();
+        disk.add_fault(Fault::Unread { read: disk.reads() + step });
+        let result = cut(&disk, 9);
+        let (recovered, _) = recover_from(&disk.copy()).unwrap();
+        assert_eq!(recovered.snapshot_zxid, Some(zxid(9)), "step {step}");
+        match result {
+            Ok(_) => {
+                assert_eq!(recovered.last_zxid, Some(zxid(9)));
+                break;
+            }
+            Err(error) => {
+                assert!(matches!(error, TruncateError::Disk(_) | TruncateError::Log(LogReadError::Disk(_))));
+                assert_eq!(recovered.last_zxid, Some(zxid(10)), "step {step}");
+                failed += 1;
+            }
+        }
+    }
+    assert!(failed >= 4, "only {failed} reads failed");
+}
+
+#[test]
+fn nothing_is_cut_over_a_gap_that_a_damaged_snapshot_shows() {
+    let disk = fresh_disk();
+    append_batch(&mut open_log(&disk, Zxid::ZERO), 1..=3, 30);
+    let new = 1 << 32;
+    append_batch(&mut open_log(&disk, zxid(3)), new + 1..=new + 4, 30);
+    disk.put(&version_dir().join("snapshot.5"), b"damaged");
+    let result = cut(&disk, new + 2);
+    let Err(TruncateError::Log(LogReadError::Corrupt(corruption))) = result else { panic!("{result:?}") };
+    assert_eq!(corruption.damage, Damage::Gap { previous: zxid(3), found: zxid(new + 1) });
+    // Before the gap it may be.
+    assert_eq!(cut(&disk, 2).unwrap(), zxid(2));
+}
+
+#[test]
 fn what_cannot_be_cut_is_left_alone() {
     let disk = history();
     assert!(matches!(cut(&disk, 11), Err(TruncateError::EndsBefore { .. })));
@@ -192,6 +231,10 @@ fn a_snapshot_from_the_leader_replaces_everything() {
                 assert_eq!(mark.zxid(), Some(zxid(zxid_of_leader)));
                 append_batch(&mut open_log(&crashed, zxid(last)), [last + 1], 30);
                 assert_eq!(recover_from(&crashed).unwrap().0.last_zxid, Some(zxid(last + 1)));
+                // No state of before is left that could be taken for this one's beginning.
+                let snapshots = SnapshotFile::list(&crashed, &version_dir()).unwrap();
+                let zxids: Vec<Zxid> = snapshots.iter().map(|snapshot| snapshot.zxid).collect();
+                assert_eq!(zxids, [zxid(zxid_of_leader)]);
                 break;
             }
         }

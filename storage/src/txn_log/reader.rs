@@ -100,6 +100,8 @@ pub struct LogReader {
     after: Zxid,
     up_to: Option<Zxid>,
     last: Zxid,
+    /// Transactions behind `last` that are known to have been there, in order.
+    landmarks: VecDeque<Zxid>,
     /// Damage in an earlier file, until a later one proves that nothing is missing.
     doubt: Option<Corruption>,
     record: (Zxid, u64, Range<usize>),
@@ -138,6 +140,7 @@ impl LogReader {
             after,
             up_to: None,
             last: after,
+            landmarks: VecDeque::new(),
             doubt: None,
             record: (after, 0, 0..0),
             last_place: None,
@@ -159,6 +162,16 @@ impl LogReader {
         let mut reader = LogReader::open(disk, folder, after, record_bytes_max)?;
         reader.up_to = Some(up_to);
         Ok(reader)
+    }
+
+    /// Names transactions that were once in this log. One that is skipped is a gap, even where an epoch ends, which
+    /// shows in no other way.
+    pub(crate) fn must_hold(&mut self, zxids: impl IntoIterator<Item = Zxid>) {
+        // Counter 0 names the start of an epoch, which is not in the log.
+        let missing = zxids.into_iter().filter(|zxid| *zxid > self.after && zxid.counter() != 0);
+        let mut landmarks: Vec<Zxid> = missing.collect();
+        landmarks.sort();
+        self.landmarks = landmarks.into();
     }
 
     /// A crash while a file is being created leaves it without header; nothing was ever in it.
@@ -286,6 +299,14 @@ impl LogReader {
             if let Some(doubt) = self.doubt.take() {
                 return Err(doubt.into());
             }
+        }
+        while let Some(landmark) = self.landmarks.front()
+            && *landmark <= zxid
+        {
+            if *landmark < zxid && *landmark > self.last {
+                return Err(corruption(Damage::Gap { previous: self.last, found: zxid }).into());
+            }
+            self.landmarks.pop_front();
         }
         current.last_accepted = Some(offset);
         self.settle_doubt();
