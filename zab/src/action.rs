@@ -98,6 +98,11 @@ pub enum Action {
         /// The number that [`crate::Peer::sync`] was given.
         token: u64,
     },
+    /// Another epoch has begun, and this server leads it as it led the one before.
+    EpochBegan {
+        /// The epoch; its first transaction has counter 1.
+        epoch: Epoch,
+    },
     /// The peer's role has changed.
     Became(Role),
 }

@@ -20,11 +20,16 @@ enum Start {
     Serving { committed: usize },
     /// Nobody leads; 1 has logged three transactions, 2 the first two, which are committed, 3 one.
     Tails,
+    /// 1 leads, 2 and 3 follow, and epochs have only two zxids, so that every second transaction begins another one.
+    Turning,
 }
 
 fn ensemble(start: Start, breakage: Option<Breakage>) -> Ensemble {
     let mut plan = Plan::new(&[1, 2, 3], &[]);
     (plan.settings.finalize_wait_ms, plan.breakage) = (0, breakage);
+    if let Start::Turning = start {
+        plan.settings.counter_max = 2;
+    }
     let mut ensemble = Ensemble::new(plan);
     ensemble.has_mesh = false;
     ensemble.ids().into_iter().for_each(|id| ensemble.start(id));
@@ -32,6 +37,7 @@ fn ensemble(start: Start, breakage: Option<Breakage>) -> Ensemble {
         Start::Fresh => return ensemble,
         Start::Serving { committed } => committed,
         Start::Tails => 1,
+        Start::Turning => 0,
     };
     for id in 1..=3 {
         ensemble.force_election(id, 1);
@@ -125,6 +131,11 @@ fn nothing_is_lost_whatever_three_servers_do() {
         (Start::Tails, [2, 2, 1, 0, 1]),
         (Start::Tails, [2, 3, 0, 1, 0]),
         (Start::Tails, [2, 3, 1, 0, 0]),
+        (Start::Turning, [0, 0, 3, 0, 0]),
+        (Start::Turning, [0, 1, 2, 0, 1]),
+        (Start::Turning, [0, 1, 2, 1, 0]),
+        (Start::Turning, [1, 1, 2, 1, 0]),
+        (Start::Turning, [1, 1, 1, 0, 1]),
     ] {
         sights |= check(start, numbers);
     }
@@ -134,7 +145,7 @@ fn nothing_is_lost_whatever_three_servers_do() {
 #[test]
 fn nothing_is_lost_on_long_ways_either() {
     for seed in 0..1_500 {
-        for start in [Start::Fresh, Start::Serving { committed: 1 }, Start::Tails] {
+        for start in [Start::Fresh, Start::Serving { committed: 1 }, Start::Tails, Start::Turning] {
             let numbers = bounds([12, 40, 12, 8, 8]);
             if let Some(found) = wander(ensemble(start, None), known(start), numbers, seed) {
                 panic!("seed {seed} from {start:?}: {found}");
@@ -150,6 +161,8 @@ fn every_mistake_is_found() {
     check_finds(Breakage::KeepCutAcks, serving, [0, 1, 1, 0, 1], "Z6");
     check_finds(Breakage::EpochBeforeHistory, Start::Tails, [1, 2, 0, 0, 0], "Z8");
     check_finds(Breakage::LeaderEpochBeforeHistory, serving, [1, 2, 1, 1, 0], "Z8");
+    check_finds(Breakage::EpochBeforeHistory, Start::Turning, [0, 0, 1, 0, 0], "Z8");
+    check_finds(Breakage::LeaderEpochBeforeHistory, Start::Turning, [0, 0, 1, 0, 0], "Z8");
     check_finds(Breakage::AckBeforeSync, Start::Tails, [1, 2, 0, 0, 0], "Z8");
     check_finds(Breakage::LeadBehind, Start::Tails, [1, 1, 0, 0, 0], "Z6");
     check_finds(Breakage::KeepTail, Start::Tails, [1, 2, 0, 0, 0], "Z2");

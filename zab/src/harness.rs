@@ -75,8 +75,10 @@ pub(crate) const SAW_INHERITED_TAIL: u32 = 16;
 pub(crate) const SAW_LOSS: u32 = 32;
 /// A leader has turned a learner away that knew more.
 pub(crate) const SAW_REFUSAL: u32 = 64;
+/// A leader has gone on in another epoch.
+pub(crate) const SAW_TURN: u32 = 128;
 /// All of these.
-pub(crate) const SAW_EVERYTHING: u32 = 127;
+pub(crate) const SAW_EVERYTHING: u32 = 255;
 
 /// One thing that was seen, for scenarios: who did it, and towards whom if it was said.
 #[derive(Clone)]

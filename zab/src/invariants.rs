@@ -70,6 +70,8 @@ fn ensure(holds: bool, name: &'static str, what: impl FnOnce() -> String) -> Res
 pub struct Record {
     /// Who led each epoch, and how long its history was when the epoch began.
     established: BTreeMap<Epoch, (ServerId, usize)>,
+    /// The same of epochs that began while their leader served, as long as nothing of them is committed.
+    begun: BTreeMap<Epoch, (ServerId, usize)>,
     /// What a leader of any epoch has committed, with all that such a leader began with.
     committed: Vec<Entry>,
 }
@@ -80,7 +82,8 @@ impl Record {
     /// # Errors
     /// Z1: another server led this epoch. Z2: the new leader lacks something that was committed before.
     pub fn on_established(&mut self, leader: &Observed<'_>, epoch: Epoch) -> Result<(), Violation> {
-        let before = self.established.insert(epoch, (leader.server, leader.log.len()));
+        let begun = self.begun.get(&epoch).copied();
+        let before = self.established.insert(epoch, (leader.server, leader.log.len())).or(begun);
         ensure(before.is_none(), "Z1", || {
             let first = before.map_or(leader.server, |(server, _)| server);
             format!("{first} and {} lead epoch {epoch}", leader.server)
@@ -95,11 +98,36 @@ impl Record {
         self.extend(leader.server, leader.log)
     }
 
+    /// An established leader begins another epoch, with all that it has proposed before.
+    ///
+    /// # Errors
+    /// Z1: another server led this epoch.
+    pub fn on_epoch_begun(&mut self, leader: &Observed<'_>, epoch: Epoch) -> Result<(), Violation> {
+        let length = leader.log.partition_point(|entry| entry.zxid.epoch() < epoch);
+        let before = self.begun.insert(epoch, (leader.server, length));
+        ensure(before.is_none() && !self.established.contains_key(&epoch), "Z1", || {
+            format!("{} goes on in epoch {epoch}, which was led before", leader.server)
+        })
+    }
+
+    /// A server says that it has taken over an epoch.
+    ///
+    /// # Errors
+    /// Z8: the epoch began while its leader served, and the server has less than it began with.
+    pub fn on_epoch_stored(&self, server: &Observed<'_>, epoch: Epoch) -> Result<(), Violation> {
+        self.begun.get(&epoch).map_or(Ok(()), |&(_, length)| has_beginning(server, epoch, length))
+    }
+
     /// An established leader has committed.
     ///
     /// # Errors
     /// Z2: somebody else has committed something different.
     pub fn on_committed(&mut self, leader: &Observed<'_>) -> Result<(), Violation> {
+        // A quorum has taken over the epoch of what is committed.
+        let epoch = leader.applied.epoch();
+        if let Some(beginning) = self.begun.remove(&epoch) {
+            self.established.insert(epoch, beginning);
+        }
         self.extend(leader.server, leader.applied_entries())
     }
 
@@ -179,9 +207,13 @@ fn committed_is_agreed(server: &Observed<'_>, record: &Record) -> Result<(), Vio
 
 /// Z8: who has taken over an established epoch has its first history on stable storage (ZOOKEEPER-3911, 4643).
 fn epoch_follows_history(server: &Observed<'_>, record: &Record) -> Result<(), Violation> {
-    let Some(&(_, length)) = record.established.get(&server.epochs.current) else { return Ok(()) };
+    let epoch = server.epochs.current;
+    record.established.get(&epoch).map_or(Ok(()), |&(_, length)| has_beginning(server, epoch, length))
+}
+
+fn has_beginning(server: &Observed<'_>, epoch: Epoch, length: usize) -> Result<(), Violation> {
     ensure(server.synced >= length, "Z8", || {
-        let (id, epoch, kept) = (server.server, server.epochs.current, &server.log[..server.synced]);
+        let (id, kept) = (server.server, &server.log[..server.synced]);
         format!(
             "{id} has taken over epoch {epoch}, which began with {length} transactions, but has {}",
             show(kept)

@@ -6,6 +6,7 @@ mod counts;
 mod discovery;
 mod learner;
 mod liveness;
+mod next_epoch;
 mod reconfiguration;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +20,7 @@ pub(crate) use self::barrier::Waiting;
 use self::broadcast::Proposal;
 pub use self::counts::LearnerCounts;
 use self::learner::{Learner, Stage};
+use self::next_epoch::{NextEpoch, Turn};
 use self::reconfiguration::HandOver;
 use crate::action::{Action, Role};
 use crate::breakage::Breakage;
@@ -47,6 +49,8 @@ enum Phase {
 /// A leader, or a server that was elected and tries to become one.
 #[derive(Clone, Hash, Debug)]
 pub(crate) struct Leading {
+    /// There is no ensemble.
+    is_alone: bool,
     phase: Phase,
     started_ms: u64,
     next_ping_ms: u64,
@@ -73,6 +77,9 @@ pub(crate) struct Leading {
     reconfiguration: Option<Zxid>,
     /// Another server leads from now on: nothing more is committed here.
     hand_over: Option<HandOver>,
+    /// Learners are promising themselves to the next epoch.
+    next_epoch: Option<NextEpoch>,
+    turn: Turn,
 }
 
 impl Leading {
@@ -85,6 +92,7 @@ impl Leading {
         }
         context.out.push(Action::Became(Role::Preparing));
         let mut leading = Leading {
+            is_alone: false,
             phase: Phase::Discovery,
             started_ms: context.now_ms,
             next_ping_ms: context.now_ms + context.settings.tick_ms / 2,
@@ -101,6 +109,8 @@ impl Leading {
             barrier: Barrier::default(),
             reconfiguration: None,
             hand_over: None,
+            next_epoch: None,
+            turn: Turn::default(),
         };
         context.members.electorate.insert(&mut leading.contacts, context.settings.me);
         leading.advance(context)?;
@@ -110,6 +120,7 @@ impl Leading {
     /// The only server there is leads from the start, and goes on in the epoch that it finds.
     pub fn alone(now_ms: u64, last: Zxid) -> Leading {
         Leading {
+            is_alone: true,
             phase: Phase::Broadcast,
             started_ms: now_ms,
             next_ping_ms: u64::MAX,
@@ -126,6 +137,8 @@ impl Leading {
             barrier: Barrier::default(),
             reconfiguration: None,
             hand_over: None,
+            next_epoch: None,
+            turn: Turn::default(),
         }
     }
 
@@ -166,6 +179,7 @@ impl Leading {
                 protocol_version,
                 membership_version,
                 late_syncs,
+                turns_epochs,
             } => {
                 if learner.stage != Stage::Connected {
                     return self.turn_away(context, link, "it introduced itself twice");
@@ -181,9 +195,12 @@ impl Leading {
                     return self.turn_away(context, link, "it knows a newer membership");
                 }
                 (learner.kind, learner.server, learner.stage) = (kind, server, Stage::Introduced);
-                learner.late_syncs = late_syncs;
+                (learner.late_syncs, learner.turns_epochs) = (late_syncs, turns_epochs);
                 self.replace_earlier_link(context, link);
                 self.on_info(context, link, accepted_epoch)
+            }
+            FromLearner::AckEpoch { current_epoch, .. } if learner.stage == Stage::Active => {
+                self.on_promise(context, link, current_epoch)
             }
             FromLearner::AckEpoch { last_zxid, current_epoch } => {
                 if learner.stage != Stage::Promising {
@@ -319,9 +336,9 @@ impl Leading {
             return self.advance(context);
         }
         // Some Java servers acknowledge a proposal before NEWLEADER (ZOOKEEPER-4685): it counts all the same.
-        if zxid.counter() != 0 && learner.stage >= Stage::Synchronizing {
+        if learner.stage >= Stage::Synchronizing {
             learner.on_ack(zxid, self.last_proposed, context.now_ms);
-            if let Some(server) = voter {
+            if let Some(server) = voter.filter(|_| zxid.counter() != 0) {
                 self.count_ack(context, server, zxid);
                 self.commit_decided(context);
             }
@@ -344,6 +361,7 @@ impl Leading {
         if let Some(learner) = self.learners.get_mut(&link) {
             learner.stage = Stage::Active;
             context.out.push(Action::ToLearner { link, message: FromLeader::UpToDate });
+            self.ask_for_promise(context, link);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A learner (`Learner`, `Follower`, `Observer`): takes over the leader's history, then follows it.
 
+mod next_epoch;
 mod reconfiguration;
 
 use std::collections::VecDeque;
@@ -144,6 +145,7 @@ impl Learning {
             protocol_version: PROTOCOL_VERSION,
             membership_version: context.members.version(),
             late_syncs: true,
+            turns_epochs: true,
         };
         context.out.push(Action::ToLeader { link: self.link, message });
     }
@@ -153,6 +155,8 @@ impl Learning {
         self.heard_ms = context.now_ms;
         match (message, self.stage) {
             (FromLeader::LeaderInfo { epoch }, Stage::Discovery) => self.on_leader_info(context, epoch),
+            (FromLeader::LeaderInfo { epoch }, Stage::Serving) => self.promise_next_epoch(context, epoch),
+            (FromLeader::NewLeader { epoch, .. }, Stage::Serving) => self.on_next_epoch(context, epoch),
             (FromLeader::Diff { .. } | FromLeader::Truncate { .. }, Stage::Promised)
                 if self.needs_snapshot =>
             {
@@ -267,6 +271,9 @@ impl Learning {
         if zxid <= self.skip_up_to {
             return Ok(());
         }
+        if zxid.epoch() > self.epoch {
+            return Err(GiveUp::Look("the leader proposed something of an epoch that has not begun"));
+        }
         if !context.history.continues_with(zxid) {
             return Err(GiveUp::Look("the leader left out a proposal"));
         }
@@ -307,10 +314,12 @@ impl Learning {
             self.stage = Stage::Synchronized;
             self.acknowledge(context, Zxid::new(self.epoch, 0));
         }
+        self.take_over_next_epoch(context);
         // A proposal's acknowledgement must not overtake that of NEWLEADER (ZOOKEEPER-4685).
         if self.stage >= Stage::Synchronized {
             while let Some(&zxid) = self.unacknowledged.front()
                 && zxid <= context.durable
+                && zxid.epoch() <= context.epochs.current
             {
                 self.unacknowledged.pop_front();
                 // Also what is committed already: a Java leader parts with whoever leaves a proposal unanswered.

@@ -332,10 +332,12 @@ impl Peer {
     /// The zxid for the next transaction; `None` if this server does not lead or its epoch is used up.
     pub fn next_zxid(&mut self) -> Option<Zxid> {
         let State::Leading(leading) = &mut self.state else { return None };
-        if self.election.is_none() && leading.next_zxid().is_none() {
+        let counter_max = self.ground.settings.counter_max;
+        let next = |leading: &Leading| leading.next_zxid().filter(|zxid| zxid.counter() <= counter_max);
+        if self.election.is_none() && next(leading).is_none() {
             leading.next_epoch_alone();
         }
-        leading.next_zxid().filter(|_| leading.is_serving())
+        next(leading).filter(|_| leading.is_serving())
     }
 
     /// Proposes the transaction that got [`Peer::next_zxid`]. The caller appends it to the log.
@@ -562,14 +564,14 @@ impl Peer {
         step: impl FnOnce(&mut Leading, &mut Context<'_>) -> Result<(), GiveUp>,
     ) {
         let State::Leading(leading) = &mut self.state else { return };
-        let was_serving = leading.is_serving();
+        let before = (leading.is_serving(), self.ground.epochs.current);
         let mut context = self.ground.context(now_ms, out);
         let result = step(leading, &mut context);
-        let serves_now = !was_serving && leading.is_serving();
+        let is_news = (leading.is_serving(), self.ground.epochs.current) != before;
         self.adopt_membership(now_ms, out);
         match result {
             Err(end) => self.end_role(now_ms, end, out),
-            Ok(()) if serves_now => self.note_epoch(),
+            Ok(()) if is_news => self.note_epoch(),
             Ok(()) => {}
         }
     }
@@ -585,16 +587,16 @@ impl Peer {
         if learning.link() != link {
             return;
         }
-        let was_serving = learning.is_serving();
+        let before = (learning.is_serving(), self.ground.epochs.current);
         let mut context = self.ground.context(now_ms, out);
         let result = step(learning, &mut context);
-        let serves_now = !was_serving && learning.is_serving();
+        let is_news = (learning.is_serving(), self.ground.epochs.current) != before;
         // The log may have become shorter.
         self.ground.durable = self.ground.durable.min(self.ground.history.last());
         self.adopt_membership(now_ms, out);
         match result {
             Err(end) => self.end_role(now_ms, end, out),
-            Ok(()) if serves_now => self.note_epoch(),
+            Ok(()) if is_news => self.note_epoch(),
             Ok(()) => {}
         }
     }

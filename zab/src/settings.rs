@@ -32,6 +32,8 @@ pub struct PeerSettings {
     pub history_entries_max: usize,
     /// The same in bytes, so that large transactions do not fill the memory.
     pub history_bytes_max: usize,
+    /// The last counter that an epoch gives to a transaction: 0xfffffffe, and less where its end is to be seen.
+    pub counter_max: u32,
 }
 
 impl PeerSettings {
@@ -50,6 +52,7 @@ impl PeerSettings {
             join_pause_ms: 50,
             history_entries_max: 500,
             history_bytes_max: 1 << 20,
+            counter_max: u32::MAX - 1,
         }
     }
 

@@ -139,6 +139,8 @@ pub enum FromLearner {
         /// Whether the answer to a sync may come behind commits of later requests. A Java learner waits for ever then;
         /// Ferrokeeper says that it does not in four bytes behind the record, which Java's leaders do not read.
         late_syncs: bool,
+        /// Whether the learner goes along when its leader begins another epoch without an election: in the same four bytes.
+        turns_epochs: bool,
     },
     /// ACKEPOCH: the epoch is accepted.
     AckEpoch {

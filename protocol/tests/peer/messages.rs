@@ -121,6 +121,7 @@ fn what_a_learner_says_has_the_bytes_of_java() {
         protocol_version: 0x10000,
         membership_version,
         late_syncs: false,
+        turns_epochs: false,
     };
     let last_zxid = zxid(1, 0x15);
     let touched = vec![(session, 4_000), (session.next(), 30_000)];
@@ -146,6 +147,7 @@ fn what_a_learner_says_has_the_bytes_of_java() {
                 protocol_version: 1,
                 membership_version: 0,
                 late_syncs: false,
+                turns_epochs: false,
             },
         ),
         (
@@ -217,6 +219,7 @@ fn introductions_of_older_and_newer_learners_are_read() {
             protocol_version,
             membership_version,
             late_syncs: false,
+            turns_epochs: false,
         };
         assert_eq!(FromLearner::decode(packet(&bytes)), Ok(expected), "{data}");
     }

@@ -135,6 +135,7 @@ fn from_learner() -> impl Strategy<Value = FromLearner> {
                 protocol_version,
                 membership_version,
                 late_syncs: membership_version % 2 == 0,
+                turns_epochs: membership_version % 3 == 0,
             }
         ),
         (zxids(), proptest::option::of(epochs()))

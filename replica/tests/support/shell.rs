@@ -227,6 +227,7 @@ pub fn learner(shell: &mut Shell, server: i64, kind: LearnerKind) -> LinkId {
         protocol_version: PROTOCOL_VERSION,
         membership_version: 0,
         late_syncs: true,
+        turns_epochs: true,
     };
     says(shell, info);
     let last_zxid = shell.replica.peer().history().last();

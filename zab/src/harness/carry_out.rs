@@ -8,7 +8,7 @@ use protocol::peer::{LearnerKind, Membership};
 
 use super::flight::{at, from_leader, from_learner, members};
 use super::{Cargo, Connection, Ensemble, Flight};
-use super::{SAW_COMMIT, SAW_INHERITED_TAIL, SAW_REFUSAL, SAW_SECOND_LEADER, SAW_TRUNCATE};
+use super::{SAW_COMMIT, SAW_INHERITED_TAIL, SAW_REFUSAL, SAW_SECOND_LEADER, SAW_TRUNCATE, SAW_TURN};
 use crate::action::{Action, Role};
 use crate::history::Entry;
 use crate::invariants::{Observed, Record, check_word};
@@ -34,6 +34,8 @@ impl Ensemble {
             Action::StoreCurrentEpoch(epoch) => {
                 self.see(id, None, || format!("stores currentEpoch {epoch}"));
                 self.server_mut(id).disk.epochs.current = epoch;
+                let result = self.record.on_epoch_stored(&self.server(id).observed(id), epoch);
+                self.note(result);
             }
             Action::Append { zxid, envelope } => {
                 self.see(id, None, || format!("logs {}", at(zxid)));
@@ -98,6 +100,12 @@ impl Ensemble {
                 }
             }
             Action::SyncDone { token } => self.see(id, None, || format!("sync {token} done")),
+            Action::EpochBegan { epoch } => {
+                self.see(id, None, || format!("goes on in epoch {epoch}"));
+                self.sights |= SAW_TURN;
+                let result = self.record_with(id, |record, leader| record.on_epoch_begun(leader, epoch));
+                self.note(result);
+            }
             Action::Became(role) => self.become_role(id, role),
         }
     }

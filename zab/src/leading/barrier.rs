@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use protocol::Zxid;
 use protocol::peer::FromLeader;
 
+use super::broadcast::Proposal;
 use super::{Leading, Stage};
 use crate::action::Action;
 use crate::context::Context;
@@ -127,7 +128,7 @@ impl Leading {
     /// Everything up to here is committed.
     fn committed(&self) -> Zxid {
         match self.pending.front() {
-            Some(oldest) => Zxid::new(self.epoch, oldest.zxid.counter() - 1),
+            Some(Proposal { zxid, .. }) => Zxid::new(zxid.epoch(), zxid.counter() - 1),
             None => self.last_proposed,
         }
     }

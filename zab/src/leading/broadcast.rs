@@ -57,28 +57,35 @@ impl Leading {
             }
         }
         context.history.append(zxid, envelope);
+        self.prepare_next_epoch(context);
     }
 
     /// This server's own log has reached stable storage.
     pub(super) fn acknowledge_own(&mut self, context: &mut Context<'_>) {
-        let durable = context.durable.min(self.last_proposed);
-        while self.own_ack < durable {
-            let after = self.own_ack.max(Zxid::new(self.epoch, 0));
-            let Some(next) = after.next().filter(|&next| next <= durable) else { break };
-            self.own_ack = next;
-            self.count_ack(context, context.settings.me, next);
+        self.store_turn(context);
+        // What belongs to an epoch counts once the epoch is stored, here as on a learner.
+        let durable = if self.turn.unstored { self.inherited } else { context.durable };
+        let durable = durable.min(context.durable);
+        let first = self.pending.partition_point(|proposal| proposal.zxid <= self.own_ack);
+        for proposal in self.pending.range_mut(first..).take_while(|proposal| proposal.zxid <= durable) {
+            context.members.electorate.insert(&mut proposal.acks, context.settings.me);
+            self.own_ack = proposal.zxid;
         }
         self.commit_decided(context);
     }
 
     /// An acknowledgement is for one transaction, not for those before it.
     pub(super) fn count_ack(&mut self, context: &Context<'_>, server: ServerId, zxid: Zxid) {
-        let Some(oldest) = self.pending.front() else { return };
-        if zxid < oldest.zxid || zxid.epoch() != oldest.zxid.epoch() {
+        let Some(oldest) = self.pending.front().map(|oldest| oldest.zxid).filter(|&oldest| oldest <= zxid)
+        else {
             return;
-        }
-        let place = (zxid.counter() - oldest.zxid.counter()) as usize;
-        if let Some(proposal) = self.pending.get_mut(place) {
+        };
+        let place = if zxid.epoch() == oldest.epoch() {
+            (zxid.counter() - oldest.counter()) as usize
+        } else {
+            self.pending.partition_point(|proposal| proposal.zxid < zxid)
+        };
+        if let Some(proposal) = self.pending.get_mut(place).filter(|proposal| proposal.zxid == zxid) {
             context.members.electorate.insert(&mut proposal.acks, server);
         }
     }
@@ -88,14 +95,14 @@ impl Leading {
         while self.commit_some(context) {}
     }
 
-    /// Commits what is decided up to the next place where a Java learner must hear something in between; a
-    /// reconfiguration by itself. Whether there
-    /// was anything.
+    /// Commits what is decided up to the next place where learners must hear something in between; a reconfiguration by
+    /// itself. Whether there was anything.
     fn commit_some(&mut self, context: &mut Context<'_>) -> bool {
         if self.hand_over.is_some() {
             return false;
         }
-        let (stop, reconfiguration) = (self.next_prompt(), self.reconfiguration);
+        let (prompt, reconfiguration) = (self.next_prompt(), self.reconfiguration);
+        let epoch_end = self.turn.uncommitted.then_some(self.inherited);
         let mut count = 0;
         let mut last = Proposal { zxid: Zxid::ZERO, acks: VoterSet::default() };
         while let Some(&oldest) = self.pending.front()
@@ -109,7 +116,7 @@ impl Leading {
             last = oldest;
             self.pending.pop_front();
             count += 1;
-            if stands_alone || Some(oldest.zxid) == stop {
+            if stands_alone || [prompt, epoch_end].contains(&Some(oldest.zxid)) {
                 break;
             }
         }
@@ -137,6 +144,7 @@ impl Leading {
         context.out.push(Action::Committed { up_to });
         self.release_prompt(context);
         self.release_barriers(context);
+        self.finish_turn(context);
         true
     }
 }

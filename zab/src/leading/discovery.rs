@@ -18,6 +18,9 @@ impl Leading {
         accepted: Epoch,
     ) -> Result<(), GiveUp> {
         if self.phase != Phase::Discovery {
+            if self.keeps_waiting(accepted) {
+                return Ok(());
+            }
             let voter = self.learners[&link].voter();
             if accepted > self.epoch
                 && voter.is_some_and(|server| context.members.electorate.is_committed_voter(server))
@@ -53,7 +56,7 @@ impl Leading {
         Ok(())
     }
 
-    fn propose_epoch_to(&mut self, context: &mut Context<'_>, link: LinkId) {
+    pub(super) fn propose_epoch_to(&mut self, context: &mut Context<'_>, link: LinkId) {
         if let Some(learner) = self.learners.get_mut(&link) {
             learner.stage = Stage::Promising;
             let message = FromLeader::LeaderInfo { epoch: self.epoch };

@@ -32,6 +32,10 @@ pub(super) struct Learner {
     pub stage: Stage,
     /// Whether answers to sync may come behind commits of later requests.
     pub late_syncs: bool,
+    /// Whether it goes along when its leader begins another epoch.
+    pub turns_epochs: bool,
+    /// Epochs that it was asked to promise itself to while it was in sync, and has not answered.
+    pub promises_awaited: u32,
     /// Whether nothing else than a whole tree will do.
     pub needs_tree: bool,
     /// Whether it was sent a whole tree.
@@ -53,6 +57,8 @@ impl Learner {
             kind: LearnerKind::Follower,
             stage: Stage::Connected,
             late_syncs: false,
+            turns_epochs: false,
+            promises_awaited: 0,
             takes_tree: false,
             needs_tree: false,
             heard_ms: now_ms,

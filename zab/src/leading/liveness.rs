@@ -18,6 +18,8 @@ impl Leading {
         if now_ms >= self.next_ping_ms {
             self.next_ping_ms = now_ms + context.settings.tick_ms / 2;
             self.part_with_the_silent(context);
+            self.prepare_next_epoch(context);
+            self.turn_if_promised(context);
             let zxid = self.last_proposed;
             // A follower that has connected again since the round began was not asked, or its answer was lost.
             let round = self.barrier.round_under_way();

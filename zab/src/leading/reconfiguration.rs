@@ -139,6 +139,9 @@ impl Leading {
         }
         self.in_sync = electorate.carry_over(self.in_sync, before);
         self.barrier.carry_over(electorate, before);
+        if let Some(next) = &mut self.next_epoch {
+            next.carry_over(electorate, before);
+        }
     }
 
     /// Steps down once everybody who has to know that another server leads has gone there.

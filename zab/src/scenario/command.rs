@@ -111,10 +111,13 @@ fn plan(voters: i64, options: &[&str]) -> Plan {
     if let Some(entries_max) = find("history") {
         plan.settings.history_entries_max = number(entries_max) as usize;
     }
+    if let Some(counter_max) = find("counters") {
+        plan.settings.counter_max = number(counter_max) as u32;
+    }
     plan.outsiders = list("outsiders");
     plan.settings.reconfig_enabled = options.contains(&"reconfig");
     for option in options {
-        let names = ["observers=", "history=", "outsiders=", "reconfig"];
+        let names = ["observers=", "history=", "counters=", "outsiders=", "reconfig"];
         let known = names.iter().any(|name| option.starts_with(name));
         assert!(known, "{option:?} is no option of an ensemble");
     }

@@ -15,8 +15,13 @@ const NO_ZXID: i64 = -1;
 const UNSAID_PROTOCOL_VERSION: i32 = 1;
 /// The epoch of a learner that must not be counted.
 const NO_EPOCH: i32 = -1;
-/// Behind LearnerInfo: the learner puts late answers to sync into their places. "FK" and a 1.
-const LATE_SYNCS: i32 = 0x464b_0001;
+/// Behind LearnerInfo, what a learner can do that Java's cannot: "FK" and bits.
+const ABILITIES: i32 = 0x464b_0000;
+const ABILITIES_MASK: i32 = 0xffff;
+/// It puts late answers to sync into their places.
+const LATE_SYNCS: i32 = 1;
+/// It goes along when its leader begins another epoch.
+const TURNS_EPOCHS: i32 = 2;
 /// Session and timeout.
 const TOUCH_LENGTH: usize = 12;
 
@@ -60,6 +65,7 @@ impl FromLearner {
                 protocol_version,
                 membership_version,
                 late_syncs,
+                turns_epochs,
             } => {
                 let packet_type = match kind {
                     LearnerKind::Follower => types::FOLLOWER_INFO,
@@ -70,8 +76,11 @@ impl FromLearner {
                     data.put_i64(server.get());
                     data.put_i32(*protocol_version);
                     data.put_i64(*membership_version);
-                    if *late_syncs {
-                        data.put_i32(LATE_SYNCS);
+                    let abilities = [(LATE_SYNCS, late_syncs), (TURNS_EPOCHS, turns_epochs)];
+                    let has = |(bit, has): (i32, &bool)| if *has { bit } else { 0 };
+                    let abilities = abilities.into_iter().map(has).sum::<i32>();
+                    if abilities != 0 {
+                        data.put_i32(ABILITIES | abilities);
                     }
                     data
                 });
@@ -120,17 +129,25 @@ fn info(
     let mut server = None;
     let mut protocol_version = UNSAID_PROTOCOL_VERSION;
     let mut membership_version = 0;
-    let mut late_syncs = false;
+    let mut abilities = 0;
     if let Some(data) = packet.data {
         let mut reader = Reader::new(data);
         let short = |_| decoder.error(MessageProblem::ShortInfo { length: data.len() });
         server = Some(ServerId::new(reader.i64().map_err(short)?));
         protocol_version = reader.i32().unwrap_or(protocol_version);
         membership_version = reader.i64().unwrap_or(membership_version);
-        late_syncs = reader.i32() == Ok(LATE_SYNCS);
+        abilities = reader.i32().ok().filter(|word| word & !ABILITIES_MASK == ABILITIES).unwrap_or(0);
     }
     let accepted_epoch = zxid.epoch();
-    Ok(FromLearner::Info { kind, accepted_epoch, server, protocol_version, membership_version, late_syncs })
+    Ok(FromLearner::Info {
+        kind,
+        accepted_epoch,
+        server,
+        protocol_version,
+        membership_version,
+        late_syncs: abilities & LATE_SYNCS != 0,
+        turns_epochs: abilities & TURNS_EPOCHS != 0,
+    })
 }
 
 fn ack_epoch(packet: &QuorumPacket<'_>, decoder: &Decoder<'_>) -> Result<FromLearner, MessageError> {
