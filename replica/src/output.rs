@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use protocol::{SessionId, Zxid};
+use protocol::{Epoch, SessionId, Zxid};
 use tree::{QuotaExcess, SnapshotStart};
 use zab::{Action, LinkId, Role};
 
@@ -135,6 +135,8 @@ pub enum Fact {
     SnapshotDue(Box<SnapshotStart>),
     /// What the server is to the ensemble has changed.
     RoleChanged(Role),
+    /// This leader goes on in another epoch, because the zxids of the one before come to their end.
+    EpochBegan(Epoch),
     /// A leader or learner sent what cannot be.
     BadPeer {
         /// On which connection, which is being closed.

@@ -345,6 +345,9 @@ impl Driver {
                 warn!(why, "a client's change of the ensemble was refused");
             }
             Fact::RoleChanged(role) => on_role(role),
+            Fact::EpochBegan(epoch) => {
+                info!(%epoch, "LEADING goes on in another epoch: the zxids of the last one end")
+            }
             Fact::BadPeer { link, why } => {
                 warn!(%link, why, "another server sent what cannot be; the connection is closed");
             }

@@ -222,6 +222,7 @@ impl Ensemble {
             Action::Committed { .. }
             | Action::SendSnapshot { .. }
             | Action::SyncDone { .. }
+            | Action::EpochBegan { .. }
             | Action::Became(_) => {
                 unreachable!("the replica keeps these to itself")
             }

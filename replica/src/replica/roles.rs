@@ -119,6 +119,7 @@ impl Replica {
                     Action::Committed { up_to } => self.progress.committed = up_to,
                     Action::SyncDone { token } => self.progress.syncs = token,
                     Action::SendSnapshot { link } => self.await_transfer(link),
+                    Action::EpochBegan { epoch } => self.outputs.facts.push(Fact::EpochBegan(epoch)),
                     Action::Became(role) => self.become_role(now, role),
                     other => self.pass_on(other),
                 }

@@ -34,6 +34,8 @@ pub struct Chances {
     pub drift_ppm: u64,
     /// How the ensemble changes; `None` where it cannot.
     pub changes: Option<Changes>,
+    /// The last counter of an epoch.
+    pub counter_max: u32,
 }
 
 /// How the ensemble changes in a run.
@@ -89,6 +91,8 @@ impl Chances {
         let mut aside = random.clone().fork();
         let voters = *random.pick(&[3, 3, 3, 4, 5, 5, 7]);
         let changes = Changes::draw(&mut aside, voters);
+        let ends_early = aside.chance(1, 4);
+        let counter_max = if ends_early { *aside.pick(&[12, 40, 150]) } else { u32::MAX - 1 };
         let quiet = random.chance(1, 10);
         let mut disasters = [0; 11];
         for weight in &mut disasters {
@@ -108,6 +112,7 @@ impl Chances {
             faults: FaultKind::draw_some(random),
             drift_ppm: *random.pick(&[0, 1_000, 50_000]),
             changes,
+            counter_max,
         }
     }
 
@@ -158,6 +163,7 @@ impl Chances {
                 join_pause_ms: 50,
                 history_entries_max: commit_log,
                 history_bytes_max: 1 << 20,
+                counter_max: self.counter_max,
             },
             membership: self.membership(),
             outsiders: self.outsiders().to_vec(),

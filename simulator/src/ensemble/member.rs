@@ -383,6 +383,7 @@ impl Member {
                     return Err(Violation::new("handshake", detail).into());
                 }
                 Fact::RoleChanged(role) => self.note_role(scene, role)?,
+                Fact::EpochBegan(_) => scene.oracle.tally.note("leader went on in another epoch"),
                 Fact::ClientAhead { .. } => {
                     scene.oracle.tally.note("client sent on to a server that is not behind")
                 }

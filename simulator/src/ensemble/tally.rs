@@ -51,6 +51,7 @@ impl Tally {
                 self.note_if(why != "started", "server looks for a leader again");
                 let handed_over = led && why == "a reconfiguration says who leads";
                 self.note_if(handed_over, "leader handed over");
+                self.note_if(why == "the epoch has no zxids left", "epoch without zxids left");
                 self.note_if(why == "there is a later membership", "membership learned by gossip");
             }
             Role::Preparing | Role::Joining { .. } => {}
@@ -104,6 +105,8 @@ impl Figures for EnsembleFigures {
         "reconfiguration refused for its version",
         "reconfiguration refused because it makes no sense",
         "leader handed over",
+        "leader went on in another epoch",
+        "epoch without zxids left",
         "voter became an observer",
         "observer became a voter",
         "server joined",

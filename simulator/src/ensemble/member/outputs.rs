@@ -81,6 +81,7 @@ impl Member {
             Action::Committed { .. }
             | Action::SendSnapshot { .. }
             | Action::SyncDone { .. }
+            | Action::EpochBegan { .. }
             | Action::Became(_) => {
                 let detail = format!("the replica handed out {action:?}");
                 return Err(Violation::new("outputs", detail).into());
