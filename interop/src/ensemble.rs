@@ -1,6 +1,7 @@
 //! Our servers as an ensemble: they elect, replicate, lose members, and get them back.
 
 pub mod away;
+pub mod epochs;
 pub mod local_sessions;
 pub mod register;
 pub mod torture;
@@ -66,6 +67,9 @@ pub fn run(toolbox: &Toolbox, plan: &Plan) -> Result<Tally> {
         });
         examine("local sessions cost nothing, and become ordinary ones for an ephemeral node", &|| {
             local_sessions::examine(three("ensemble-local")?)
+        });
+        examine("an epoch ends without an election, and no client notices", &|| {
+            epochs::without_election(with_observer()?)
         });
         examine("a follower that was away catches up with the missing transactions", &|| {
             away::few_missing(three("ensemble-diff")?)

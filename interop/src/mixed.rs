@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::client::Client;
 use crate::cluster::{Caught, Cluster, Mode, Pace};
 use crate::ensemble::away::{bring_back, lose_uncommitted, write_much, write_nodes};
-use crate::ensemble::local_sessions;
+use crate::ensemble::{epochs, local_sessions};
 use crate::ensemble::register::{Common, create_registers, judge, with_clients};
 use crate::rng::Rng;
 use crate::server::ServerKind;
@@ -56,6 +56,12 @@ pub fn run(toolbox: &Toolbox, ours: &ServerKind, releases: &[JavaRelease], seed:
                 Cluster::new(toolbox, "mixed-local", &voters, &[], PACE).and_then(local_sessions::examine);
             let claim = format!("local sessions, {} leading {}", odd.name(), others.name());
             tally.check(&claim, result);
+            if let ServerKind::Java(_) = others {
+                let claim = format!("an epoch ends by an election, {} leading {}", odd.name(), others.name());
+                let result =
+                    Cluster::new(toolbox, "mixed-epochs", &voters, &[], PACE).and_then(epochs::by_election);
+                tally.check(&claim, result);
+            }
         }
     }
     Ok(tally)

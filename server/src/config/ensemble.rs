@@ -19,6 +19,9 @@ use super::validate::small;
 use protocol::ServerId;
 use protocol::peer::{MemberRole, Membership};
 
+/// With fewer transactions an ensemble would do little else than begin epochs.
+const EPOCH_TRANSACTIONS_LEAST: i64 = 8;
+
 /// What a member of an ensemble has to know; a server alone has none of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnsembleSettings {
@@ -72,6 +75,8 @@ pub struct EnsembleSettings {
     /// Committed transactions kept in memory for learners that were away (`commitLogCount`,
     /// default and least 500).
     pub commit_log_count: u32,
+    /// Transactions of one epoch (`ferrokeeper.epochTransactionsMax`, default 0xfffffffe).
+    pub epoch_transactions_max: u32,
     /// Whether new sessions are known to their own server only (`localSessionsEnabled`, default
     /// false).
     pub local_sessions: bool,
@@ -102,6 +107,8 @@ impl EnsembleSettings {
         let learner_connect_delay_ms = small(reader.number("leaderConnectDelayDuringRetryMs", 0..=i64::MAX)?);
         let leader_serves_clients = reader.flag("leaderServes")?;
         let commit_log_count = small(reader.number_at_least("commitLogCount", 500)?);
+        let epoch_transactions_max =
+            small(reader.number("ferrokeeper.epochTransactionsMax", EPOCH_TRANSACTIONS_LEAST..=0xffff_fffe)?);
         let standalone_enabled = reader.flag("standaloneEnabled")?;
         let reconfig_enabled = reader.flag("reconfigEnabled")?;
         let local_sessions = reader.flag("localSessionsEnabled")?;
@@ -143,6 +150,7 @@ impl EnsembleSettings {
             learner_connect_delay_ms,
             leader_serves_clients,
             commit_log_count,
+            epoch_transactions_max,
             local_sessions,
             local_sessions_upgrade,
         }))

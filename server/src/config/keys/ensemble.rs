@@ -38,6 +38,9 @@ keys! { Ensemble:
     "quorumListenOnAllIPs", FileOnly, Flag, "false", "",
         "Listen for other servers on all interfaces."
         => in_ensembles("it has no port for other servers");
+    "ferrokeeper.epochTransactionsMax", FileOnly, Long, "4294967294", "transactions",
+        "Transactions after which a leader needs another epoch, as the numbers of one end there. Less is for those who want to see that happen. Not known to Java."
+        => in_ensembles("its numbers go on by themselves");
     "oraclePath", FileOnly, Text, "", "",
         "File that breaks the tie in an ensemble of two."
         => RefusedWithOthers {

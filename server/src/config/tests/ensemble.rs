@@ -65,6 +65,7 @@ fn three_server_lines_are_an_ensemble_with_the_defaults_of_java() {
         learner_connect_delay_ms: 100,
         leader_serves_clients: true,
         commit_log_count: 500,
+        epoch_transactions_max: 0xffff_fffe,
         local_sessions: false,
         local_sessions_upgrade: false,
     };
@@ -76,7 +77,8 @@ fn every_setting_of_an_ensemble_is_read() {
     let text = "tickTime=100\nconnectToLearnerMasterLimit=7\nquorumListenOnAllIPs=true\n\
                 electionPortBindRetry=0\ncnxTimeout=010\nfastleader.minNotificationInterval=20\n\
                 fastleader.maxNotificationInterval=0x30\nleaderConnectDelayDuringRetryMs=0\nleaderServes=no\n\
-                commitLogCount=0700\nlocalSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n";
+                commitLogCount=0700\nlocalSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n\
+                ferrokeeper.epochTransactionsMax=64\n";
     let settings = member("1", &format!("{THREE}{text}"));
     assert_eq!((settings.tick_ms, settings.connect_to_learner_master_limit), (100, 7));
     assert!(settings.listen_on_all_ips && !settings.leader_serves_clients);
@@ -87,6 +89,7 @@ fn every_setting_of_an_ensemble_is_read() {
     assert_eq!(settings.notification_interval_max_ms, 48, "Integer.decode");
     assert_eq!(settings.learner_connect_delay_ms, 0);
     assert_eq!(settings.commit_log_count, 700, "Integer.parseInt");
+    assert_eq!(settings.epoch_transactions_max, 64);
     let zero_means_init_limit = member("1", &format!("{THREE}connectToLearnerMasterLimit=-3"));
     assert_eq!(zero_means_init_limit.connect_to_learner_master_limit, 10);
     let dashed = load_as("1", THREE, &[("zookeeper.leaderServes", "no"), ("zookeeper.cnxTimeout", "9")]);
