@@ -62,10 +62,9 @@ impl Leading {
 
     /// This server's own log has reached stable storage.
     pub(super) fn acknowledge_own(&mut self, context: &mut Context<'_>) {
+        // First, as what belongs to an epoch counts once the epoch is stored, here as on a learner.
         self.store_turn(context);
-        // What belongs to an epoch counts once the epoch is stored, here as on a learner.
-        let durable = if self.turn.unstored { self.inherited } else { context.durable };
-        let durable = durable.min(context.durable);
+        let durable = context.durable;
         let first = self.pending.partition_point(|proposal| proposal.zxid <= self.own_ack);
         for proposal in self.pending.range_mut(first..).take_while(|proposal| proposal.zxid <= durable) {
             context.members.electorate.insert(&mut proposal.acks, context.settings.me);
