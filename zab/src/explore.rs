@@ -20,18 +20,23 @@ enum Start {
     Serving { committed: usize },
     /// Nobody leads; 1 has logged three transactions, 2 the first two, which are committed, 3 one.
     Tails,
+    /// The same, and committed transactions are on the disk only.
+    Forgetful,
 }
 
 fn ensemble(start: Start, breakage: Option<Breakage>) -> Ensemble {
     let mut plan = Plan::new(&[1, 2, 3], &[]);
     (plan.settings.finalize_wait_ms, plan.breakage) = (0, breakage);
+    if let Start::Forgetful = start {
+        plan.settings.history_entries_max = 0;
+    }
     let mut ensemble = Ensemble::new(plan);
     ensemble.has_mesh = false;
     ensemble.ids().into_iter().for_each(|id| ensemble.start(id));
     let committed = match start {
         Start::Fresh => return ensemble,
         Start::Serving { committed } => committed,
-        Start::Tails => 1,
+        Start::Tails | Start::Forgetful => 1,
     };
     for id in 1..=3 {
         ensemble.force_election(id, 1);
@@ -41,7 +46,7 @@ fn ensemble(start: Start, breakage: Option<Breakage>) -> Ensemble {
         ensemble.propose(1, "").unwrap();
         settle(&mut ensemble, &[1, 2, 3]);
     }
-    if let Start::Tails = start {
+    if let Start::Tails | Start::Forgetful = start {
         ensemble.crash(3, false);
         ensemble.propose(1, "").unwrap();
         settle(&mut ensemble, &[1, 2]);
@@ -125,6 +130,8 @@ fn nothing_is_lost_whatever_three_servers_do() {
         (Start::Tails, [2, 2, 1, 0, 1]),
         (Start::Tails, [2, 3, 0, 1, 0]),
         (Start::Tails, [2, 3, 1, 0, 0]),
+        (Start::Forgetful, [1, 2, 1, 1, 0]),
+        (Start::Forgetful, [1, 3, 1, 0, 1]),
     ] {
         sights |= check(start, numbers);
     }
@@ -134,7 +141,7 @@ fn nothing_is_lost_whatever_three_servers_do() {
 #[test]
 fn nothing_is_lost_on_long_ways_either() {
     for seed in 0..1_500 {
-        for start in [Start::Fresh, Start::Serving { committed: 1 }, Start::Tails] {
+        for start in [Start::Fresh, Start::Serving { committed: 1 }, Start::Tails, Start::Forgetful] {
             let numbers = bounds([12, 40, 12, 8, 8]);
             if let Some(found) = wander(ensemble(start, None), known(start), numbers, seed) {
                 panic!("seed {seed} from {start:?}: {found}");

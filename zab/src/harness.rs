@@ -12,7 +12,7 @@ mod disk;
 mod flight;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -75,8 +75,10 @@ pub(crate) const SAW_INHERITED_TAIL: u32 = 16;
 pub(crate) const SAW_LOSS: u32 = 32;
 /// A leader has turned a learner away that knew more.
 pub(crate) const SAW_REFUSAL: u32 = 64;
+/// A leader has sent a learner what stands in its log on disk.
+pub(crate) const SAW_LOG: u32 = 128;
 /// All of these.
-pub(crate) const SAW_EVERYTHING: u32 = 127;
+pub(crate) const SAW_EVERYTHING: u32 = 255;
 
 /// One thing that was seen, for scenarios: who did it, and towards whom if it was said.
 #[derive(Clone)]
@@ -140,6 +142,12 @@ pub(crate) struct Ensemble {
     pub(crate) record: Rc<Record>,
     /// Snapshots hold what the leader has applied when they arrive, not when they were asked for.
     pub(crate) late_snapshots: bool,
+    /// Logs on disk are too long to be sent instead of a snapshot.
+    pub(crate) logs_too_long: bool,
+    /// Logs on disk cannot be read to their end when they are sent.
+    pub(crate) logs_break: bool,
+    /// Connections on which nothing more leaves, as a log could not be sent to its end.
+    stuck: BTreeSet<ConnectionId>,
     /// Pairs of servers that cannot reach each other, smaller number first.
     pub(crate) cuts: Vec<(i64, i64)>,
     /// Whether election ports find each other. Without, elections are [forced](Ensemble::force_election).
@@ -168,6 +176,9 @@ impl Ensemble {
             flights: Vec::new(),
             record: Rc::default(),
             late_snapshots: false,
+            logs_too_long: false,
+            logs_break: false,
+            stuck: BTreeSet::new(),
             cuts: Vec::new(),
             has_mesh: true,
             sights: 0,
