@@ -32,7 +32,7 @@ pub use self::members::{Change, Members};
 use crate::client_port::door;
 use crate::context::{ServerContext, Standing};
 use crate::dynamic_config::DynamicConfigError;
-use crate::peer_port::{PeerHandle, PeerPort, SnapshotWriter};
+use crate::peer_port::{PeerHandle, PeerPort, StreamWriter};
 use crate::recovery_target::TreeTarget;
 
 /// What this server can not go on without.
@@ -89,7 +89,7 @@ pub struct Ensemble {
     /// Packets of this turn, by link: each goes to its link in one piece.
     outgoing: BTreeMap<LinkId, Vec<u8>>,
     /// Links that wait for a snapshot to begin.
-    writers: BTreeMap<LinkId, SnapshotWriter>,
+    writers: BTreeMap<LinkId, StreamWriter>,
     log_transfer: LogTransfer,
     outputs: Vec<PeerOutput>,
 }
@@ -160,7 +160,7 @@ impl Ensemble {
                     }
                     PeerOutput::AwaitSnapshot { link } => {
                         self.pass_to_link(link);
-                        self.writers.insert(link, self.handle.send_snapshot(link));
+                        self.writers.insert(link, self.handle.send_stream(link));
                     }
                     PeerOutput::SendSnapshot { link, start } => {
                         let writer = self.writers.remove(&link);
@@ -223,7 +223,7 @@ impl Ensemble {
             Action::ConsultLog { link, last, up_to } => self.log_transfer.consult(link, last, up_to),
             Action::SendLog { link, after, up_to } => {
                 self.pass_to_link(link);
-                let writer = self.handle.send_snapshot(link);
+                let writer = self.handle.send_stream(link);
                 self.log_transfer.send(link, writer, after, up_to);
             }
             Action::Close { link, why } => {

@@ -15,7 +15,7 @@ use zab::LinkId;
 use crate::config::LogSync;
 use crate::context::ServerContext;
 use crate::intake::Item;
-use crate::peer_port::SnapshotWriter;
+use crate::peer_port::StreamWriter;
 
 /// Threads that look into the log at a time. Whoever else asks gets a snapshot: a disk that does not answer must not
 /// collect threads while learners come again and again. An ensemble has fewer learners.
@@ -70,13 +70,15 @@ impl LogTransfer {
 
     /// Sends what stands behind `after`, up to and including `up_to`. If the log cannot be read to there, the core hears
     /// [`PeerInput::LogFailed`] before the link closes.
-    pub fn send(&self, link: LinkId, writer: SnapshotWriter, after: Zxid, up_to: Zxid) {
+    pub fn send(&self, link: LinkId, writer: StreamWriter, after: Zxid, up_to: Zxid) {
         let server = Arc::clone(&self.server);
         let failed = move |server: &ServerContext| server.intake.push(Item::Peer(PeerInput::LogFailed(link)));
         let thread = std::thread::Builder::new().name("log-out".into()).spawn(move || {
             let began = Instant::now();
             let mut writer = writer;
-            let sent = match write(&server, &mut writer, after, up_to) {
+            let max = server.settings.limits.record_bytes_max as usize;
+            let missed = Missed::open(&server.folders, after, up_to, max);
+            let sent = match missed.map_err(SendError::Log).and_then(|missed| write(missed, &mut writer)) {
                 Ok(transactions) => writer.finish().map(|()| transactions),
                 Err(SendError::Link(error)) => Err(error),
                 Err(SendError::Log(error)) => {
@@ -119,14 +121,7 @@ enum SendError {
 }
 
 /// How many transactions there were.
-fn write(
-    server: &ServerContext,
-    writer: &mut SnapshotWriter,
-    after: Zxid,
-    up_to: Zxid,
-) -> Result<u64, SendError> {
-    let max = server.settings.limits.record_bytes_max as usize;
-    let mut missed = Missed::open(&server.folders, after, up_to, max)?;
+fn write(mut missed: Missed, out: &mut impl Write) -> Result<u64, SendError> {
     let mut packets = Vec::new();
     let mut count = 0;
     while let Some(record) = missed.next()? {
@@ -134,8 +129,86 @@ fn write(
         packets.clear();
         FromLeader::Proposal { zxid, envelope }.encode(&mut packets);
         FromLeader::Commit { zxid }.encode(&mut packets);
-        writer.write_all(&packets)?;
+        out.write_all(&packets)?;
         count += 1;
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use protocol::peer::PacketReader;
+    use protocol::txn::{Transaction, TxnBody, TxnHeader};
+    use protocol::{Epoch, OpCode, SessionId};
+    use storage::RECORD_BYTES_MAX;
+    use storage::directory::{DataFolders, MissingFolders};
+    use storage::real_disk::RealDisk;
+    use storage::txn_log::{TxnLog, TxnLogOptions};
+
+    use super::*;
+
+    fn zxid(counter: u32) -> Zxid {
+        Zxid::new(Epoch::new(1), counter)
+    }
+
+    fn envelope(zxid: Zxid) -> Bytes {
+        let kind = OpCode::CloseSession.to_wire();
+        let header = TxnHeader { session: SessionId::new(7), cxid: 1, zxid, time_ms: 2, kind };
+        let mut bytes = Vec::new();
+        let body = TxnBody::CloseSession { paths: None };
+        Transaction { header, body, digest: None }.write(&mut bytes);
+        bytes.into()
+    }
+
+    /// The folders of a server with 1:1 to 1:6 in its log, in two files.
+    fn folders(dir: &tempfile::TempDir) -> DataFolders {
+        let folders =
+            DataFolders::open(Arc::new(RealDisk), dir.path(), dir.path(), MissingFolders::Create).unwrap();
+        let disk = Arc::clone(folders.disk());
+        let mut log = TxnLog::open(disk, folders.logs(), Zxid::ZERO, TxnLogOptions::default());
+        for counter in 1..=6 {
+            log.append(zxid(counter), &envelope(zxid(counter))).unwrap();
+            if counter == 3 {
+                log.roll().unwrap();
+            }
+        }
+        log.sync().unwrap();
+        folders
+    }
+
+    #[test]
+    fn every_transaction_of_the_range_is_proposed_and_committed_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let missed = Missed::open(&folders(&dir), zxid(2), zxid(5), RECORD_BYTES_MAX).unwrap();
+        let mut out = Vec::new();
+        assert_eq!(write(missed, &mut out).unwrap(), 3);
+        let (mut buffer, mut reader) = (BytesMut::from(&out[..]), PacketReader::new(RECORD_BYTES_MAX));
+        for zxid in [zxid(3), zxid(4), zxid(5)] {
+            let packets: Vec<_> =
+                (0..2).map(|_| reader.next::<FromLeader>(&mut buffer).unwrap().unwrap()).collect();
+            let envelope = envelope(zxid);
+            assert_eq!(packets, [FromLeader::Proposal { zxid, envelope }, FromLeader::Commit { zxid }]);
+        }
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn a_link_that_ends_is_told_from_a_log_that_cannot_be_read() {
+        struct Ended;
+        impl Write for Ended {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let folders = folders(&dir);
+        let missed = |up_to| Missed::open(&folders, zxid(2), zxid(up_to), RECORD_BYTES_MAX).unwrap();
+        assert!(matches!(write(missed(5), &mut Ended), Err(SendError::Link(_))));
+        assert!(matches!(write(missed(7), &mut Vec::new()), Err(SendError::Log(_))));
+    }
 }
