@@ -77,6 +77,10 @@ pub fn run(toolbox: &Toolbox, plan: &Plan) -> Result<Tally> {
         examine("a follower that was away for long gets the whole tree", &|| {
             away::many_missing(three("ensemble-snap")?)
         });
+        examine("a follower of a large tree gets the log on the leader's disk instead", &|| {
+            let share = 0.33;
+            away::much_missing_of_a_large_tree(three("ensemble-log")?, share, away::a_follower)
+        });
         examine("what was never committed is cut from a log", &|| {
             away::never_committed(three("ensemble-trunc")?)
         });

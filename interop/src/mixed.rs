@@ -8,9 +8,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::client::Client;
 use crate::cluster::{Caught, Cluster, Mode, Pace};
-use crate::ensemble::away::{bring_back, lose_uncommitted, write_much, write_nodes};
-use crate::ensemble::{epochs, local_sessions};
+use crate::ensemble::away::{
+    bring_back, lose_uncommitted, much_missing_of_a_large_tree, write_much, write_nodes,
+};
 use crate::ensemble::register::{Common, create_registers, judge, with_clients};
+use crate::ensemble::{epochs, local_sessions};
 use crate::rng::Rng;
 use crate::server::ServerKind;
 use crate::tally::Tally;
@@ -63,8 +65,21 @@ pub fn run(toolbox: &Toolbox, ours: &ServerKind, releases: &[JavaRelease], seed:
                 tally.check(&claim, result);
             }
         }
+        // With the higher numbers ours lead.
+        let voters = [java.clone(), ours.clone(), ours.clone()];
+        let result = Cluster::new(toolbox, "mixed-log", &voters, &[], PACE)
+            .and_then(|cluster| much_missing_of_a_large_tree(cluster, 1.0, the_java_follower));
+        let claim = format!("{} catches up with {} by the log on its disk", java.name(), ours.name());
+        tally.check(&claim, result);
     }
     Ok(tally)
+}
+
+/// The one member that is of Java, if it does not lead.
+fn the_java_follower(cluster: &Cluster, leader: usize) -> Result<usize> {
+    let is_java = |member: &usize| matches!(cluster.members()[*member].kind, ServerKind::Java(_));
+    ensure!(!is_java(&leader), "server {}, which is Java's, leads", leader + 1);
+    cluster.running().find(is_java).context("no server is Java's")
 }
 
 /// Tells what held, and how long it took.

@@ -143,6 +143,17 @@ pub enum PeerInput {
     Reloaded,
     /// [`zab::Action::Truncate`] cannot be carried out, and nothing that could be needed was changed.
     TruncateFailed,
+    /// [`zab::Action::ConsultLog`] was carried out: the last transaction in the log that does not come behind the learner's,
+    /// or `None` if the log is not to be used.
+    LogConsulted {
+        /// For whom it was asked.
+        link: LinkId,
+        /// Where the two histories may meet.
+        before: Option<Zxid>,
+    },
+    /// [`zab::Action::SendLog`] has come to nothing half way. To be stepped before the link closes, as nobody knows whose it
+    /// was after that.
+    LogFailed(LinkId),
     /// A connection on the quorum port is gone, or could not be made.
     LinkClosed(LinkId),
 }

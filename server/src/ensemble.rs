@@ -1,6 +1,7 @@
 //! The core thread's hands towards the ensemble: carries out what the replica wants of the disk and of other servers.
 
 mod gate;
+mod log_transfer;
 mod members;
 mod transfer;
 
@@ -26,11 +27,12 @@ use tree::Tree;
 use zab::{Action, LinkId};
 
 pub use self::gate::{Gate, Notices};
+use self::log_transfer::LogTransfer;
 pub use self::members::{Change, Members};
 use crate::client_port::door;
 use crate::context::{ServerContext, Standing};
 use crate::dynamic_config::DynamicConfigError;
-use crate::peer_port::{PeerHandle, PeerPort, SnapshotWriter};
+use crate::peer_port::{PeerHandle, PeerPort, StreamWriter};
 use crate::recovery_target::TreeTarget;
 
 /// What this server can not go on without.
@@ -87,7 +89,8 @@ pub struct Ensemble {
     /// Packets of this turn, by link: each goes to its link in one piece.
     outgoing: BTreeMap<LinkId, Vec<u8>>,
     /// Links that wait for a snapshot to begin.
-    writers: BTreeMap<LinkId, SnapshotWriter>,
+    writers: BTreeMap<LinkId, StreamWriter>,
+    log_transfer: LogTransfer,
     outputs: Vec<PeerOutput>,
 }
 
@@ -101,6 +104,7 @@ impl Ensemble {
         (port, handle): (PeerPort, PeerHandle),
     ) -> Ensemble {
         let epochs = EpochFiles::new(Arc::clone(storage.folders.disk()), storage.folders.snapshots());
+        let log_transfer = LogTransfer::new(Arc::clone(&server));
         Ensemble {
             server,
             storage,
@@ -111,6 +115,7 @@ impl Ensemble {
             notices,
             outgoing: BTreeMap::new(),
             writers: BTreeMap::new(),
+            log_transfer,
             outputs: Vec::new(),
         }
     }
@@ -155,7 +160,7 @@ impl Ensemble {
                     }
                     PeerOutput::AwaitSnapshot { link } => {
                         self.pass_to_link(link);
-                        self.writers.insert(link, self.handle.send_snapshot(link));
+                        self.writers.insert(link, self.handle.send_stream(link));
                     }
                     PeerOutput::SendSnapshot { link, start } => {
                         let writer = self.writers.remove(&link);
@@ -215,6 +220,12 @@ impl Ensemble {
             }
             Action::ToLearner { link, message } => message.encode(self.outgoing.entry(link).or_default()),
             Action::ToLeader { link, message } => message.encode(self.outgoing.entry(link).or_default()),
+            Action::ConsultLog { link, last, up_to } => self.log_transfer.consult(link, last, up_to),
+            Action::SendLog { link, after, up_to } => {
+                self.pass_to_link(link);
+                let writer = self.handle.send_stream(link);
+                self.log_transfer.send(link, writer, after, up_to);
+            }
             Action::Close { link, why } => {
                 self.forget(link);
                 self.handle.close(link, why);

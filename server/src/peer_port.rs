@@ -35,7 +35,7 @@ pub use handle::PeerHandle;
 pub use link_id::LinkId;
 pub use settings::PeerPortSettings;
 pub use sink::PeerSink;
-pub use snapshot_transfer::{IncomingSnapshot, SnapshotWriter};
+pub use snapshot_transfer::{IncomingSnapshot, StreamWriter};
 
 use handle::Shared;
 

@@ -402,7 +402,7 @@ fn context(
 }
 
 /// Committed transactions that are kept for learners that were away, if they fit [`HISTORY_BYTES_MAX`]; more than
-/// `commitLogCount` asks for, because the alternative is a whole snapshot.
+/// `commitLogCount` asks for, because the alternative is the log on disk or a whole snapshot.
 const HISTORY_ENTRIES_LEAST: u32 = 200_000;
 
 /// What they may take: about 200,000 small ones.

@@ -6,6 +6,7 @@
 //!
 //! Read next: [`recovery`] for what happens at a start, [`txn_log`] for how a write becomes durable.
 
+pub mod catch_up;
 pub mod corruption;
 pub mod directory;
 pub mod disk;

@@ -86,6 +86,27 @@ pub enum Action {
         /// To whom.
         link: LinkId,
     },
+    /// Look into this server's own log, without holding anything else up, and say with [`crate::Peer::on_log_consulted`]
+    /// what is there for a learner whose log ends at `last`. The answer may come late, or never.
+    ConsultLog {
+        /// Who is to be brought in sync.
+        link: LinkId,
+        /// The last transaction that it has.
+        last: Zxid,
+        /// What the log must reach to; it is on stable storage.
+        up_to: Zxid,
+    },
+    /// Send the learner everything that stands in the log behind `after`, up to and including `up_to`, as a PROPOSAL and a
+    /// COMMIT for each; what is said to it from now on comes after. If that fails on the way, say so with
+    /// [`crate::Peer::on_log_failed`].
+    SendLog {
+        /// To whom.
+        link: LinkId,
+        /// What it has.
+        after: Zxid,
+        /// The last one; it is on stable storage.
+        up_to: Zxid,
+    },
     /// Close a connection on the quorum port.
     Close {
         /// Which.

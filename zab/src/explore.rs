@@ -20,6 +20,8 @@ enum Start {
     Serving { committed: usize },
     /// Nobody leads; 1 has logged three transactions, 2 the first two, which are committed, 3 one.
     Tails,
+    /// The same, and committed transactions are on the disk only.
+    Forgetful,
     /// 1 leads, 2 and 3 follow, and epochs have only two zxids, so that every second transaction begins another one.
     Turning,
 }
@@ -30,13 +32,16 @@ fn ensemble(start: Start, breakage: Option<Breakage>) -> Ensemble {
     if let Start::Turning = start {
         plan.settings.counter_max = 2;
     }
+    if let Start::Forgetful = start {
+        plan.settings.history_entries_max = 0;
+    }
     let mut ensemble = Ensemble::new(plan);
     ensemble.has_mesh = false;
     ensemble.ids().into_iter().for_each(|id| ensemble.start(id));
     let committed = match start {
         Start::Fresh => return ensemble,
         Start::Serving { committed } => committed,
-        Start::Tails => 1,
+        Start::Tails | Start::Forgetful => 1,
         Start::Turning => 0,
     };
     for id in 1..=3 {
@@ -47,7 +52,7 @@ fn ensemble(start: Start, breakage: Option<Breakage>) -> Ensemble {
         ensemble.propose(1, "").unwrap();
         settle(&mut ensemble, &[1, 2, 3]);
     }
-    if let Start::Tails = start {
+    if let Start::Tails | Start::Forgetful = start {
         ensemble.crash(3, false);
         ensemble.propose(1, "").unwrap();
         settle(&mut ensemble, &[1, 2]);
@@ -136,6 +141,8 @@ fn nothing_is_lost_whatever_three_servers_do() {
         (Start::Turning, [0, 1, 2, 1, 0]),
         (Start::Turning, [1, 1, 2, 1, 0]),
         (Start::Turning, [1, 1, 1, 0, 1]),
+        (Start::Forgetful, [1, 2, 1, 1, 0]),
+        (Start::Forgetful, [1, 3, 1, 0, 1]),
     ] {
         sights |= check(start, numbers);
     }
@@ -145,7 +152,8 @@ fn nothing_is_lost_whatever_three_servers_do() {
 #[test]
 fn nothing_is_lost_on_long_ways_either() {
     for seed in 0..1_500 {
-        for start in [Start::Fresh, Start::Serving { committed: 1 }, Start::Tails, Start::Turning] {
+        let serving = Start::Serving { committed: 1 };
+        for start in [Start::Fresh, serving, Start::Tails, Start::Forgetful, Start::Turning] {
             let numbers = bounds([12, 40, 12, 8, 8]);
             if let Some(found) = wander(ensemble(start, None), known(start), numbers, seed) {
                 panic!("seed {seed} from {start:?}: {found}");

@@ -12,7 +12,7 @@ mod disk;
 mod flight;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -77,8 +77,10 @@ pub(crate) const SAW_LOSS: u32 = 32;
 pub(crate) const SAW_REFUSAL: u32 = 64;
 /// A leader has gone on in another epoch.
 pub(crate) const SAW_TURN: u32 = 128;
+/// A leader has sent a learner what stands in its log on disk.
+pub(crate) const SAW_LOG: u32 = 256;
 /// All of these.
-pub(crate) const SAW_EVERYTHING: u32 = 255;
+pub(crate) const SAW_EVERYTHING: u32 = 511;
 
 /// One thing that was seen, for scenarios: who did it, and towards whom if it was said.
 #[derive(Clone)]
@@ -142,6 +144,12 @@ pub(crate) struct Ensemble {
     pub(crate) record: Rc<Record>,
     /// Snapshots hold what the leader has applied when they arrive, not when they were asked for.
     pub(crate) late_snapshots: bool,
+    /// Logs on disk are too long to be sent instead of a snapshot.
+    pub(crate) logs_too_long: bool,
+    /// Logs on disk cannot be read to their end when they are sent.
+    pub(crate) logs_break: bool,
+    /// Connections on which nothing more leaves, as a log could not be sent to its end.
+    stuck: BTreeSet<ConnectionId>,
     /// Pairs of servers that cannot reach each other, smaller number first.
     pub(crate) cuts: Vec<(i64, i64)>,
     /// Whether election ports find each other. Without, elections are [forced](Ensemble::force_election).
@@ -170,6 +178,9 @@ impl Ensemble {
             flights: Vec::new(),
             record: Rc::default(),
             late_snapshots: false,
+            logs_too_long: false,
+            logs_break: false,
+            stuck: BTreeSet::new(),
             cuts: Vec::new(),
             has_mesh: true,
             sights: 0,

@@ -8,12 +8,13 @@ mod learner;
 mod liveness;
 mod next_epoch;
 mod reconfiguration;
+mod synchronize;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::peer::message::PROTOCOL_VERSION;
-use protocol::peer::{FromLeader, FromLearner, LearnerKind};
-use protocol::{Epoch, Zxid};
+use protocol::peer::{FromLeader, FromLearner};
+use protocol::{Epoch, ServerId, Zxid};
 
 use self::barrier::Barrier;
 pub(crate) use self::barrier::Waiting;
@@ -27,7 +28,6 @@ use crate::breakage::Breakage;
 use crate::context::{Context, GiveUp};
 use crate::link::LinkId;
 use crate::quorum::VoterSet;
-use crate::synchronization::plan::{Plan, plan};
 
 /// Learners that one leader serves; more are turned away. Each may have an outbox of packets, which is where the memory
 /// would go.
@@ -73,6 +73,8 @@ pub(crate) struct Leading {
     /// The last transaction that this server has acknowledged to itself.
     own_ack: Zxid,
     barrier: Barrier,
+    /// Servers for whom reading the log on disk has failed half way: they get a whole tree the next time.
+    log_failed: BTreeSet<ServerId>,
     /// A change of the membership that is proposed and not committed.
     reconfiguration: Option<Zxid>,
     /// Another server leads from now on: nothing more is committed here.
@@ -107,6 +109,7 @@ impl Leading {
             last_proposed: Zxid::ZERO,
             own_ack: inherited,
             barrier: Barrier::default(),
+            log_failed: BTreeSet::new(),
             reconfiguration: None,
             hand_over: None,
             next_epoch: None,
@@ -135,6 +138,7 @@ impl Leading {
             last_proposed: last,
             own_ack: last,
             barrier: Barrier::default(),
+            log_failed: BTreeSet::new(),
             reconfiguration: None,
             hand_over: None,
             next_epoch: None,
@@ -263,61 +267,6 @@ impl Leading {
             }
         }
         Ok(())
-    }
-
-    /// Brings the learner's log to this one's, and makes it hear of everything from then on. The decision and the
-    /// beginning of forwarding are one step, so that nothing is left out or sent twice.
-    fn synchronize(&mut self, context: &mut Context<'_>, link: LinkId) {
-        let epoch = self.epoch;
-        let Some(learner) = self.learners.get_mut(&link) else { return };
-        let send = |context: &mut Context<'_>, message| context.out.push(Action::ToLearner { link, message });
-        let committed = context.history.committed();
-        let plan = match learner.needs_tree {
-            true => Plan::Snapshot,
-            false => plan(context.history, learner.last_zxid),
-        };
-        let after = match plan {
-            Plan::Diff { after } => {
-                send(context, FromLeader::Diff { zxid: committed });
-                after
-            }
-            Plan::Truncate { to } if context.makes(Breakage::KeepTail) => {
-                send(context, FromLeader::Diff { zxid: committed });
-                to
-            }
-            Plan::Truncate { to } => {
-                send(context, FromLeader::Truncate { zxid: to });
-                to
-            }
-            Plan::Snapshot => {
-                learner.takes_tree = true;
-                context.out.push(Action::SendSnapshot { link });
-                committed
-            }
-        };
-        let missed: Vec<_> =
-            context.history.known_committed().filter(|entry| entry.zxid > after).cloned().collect();
-        for entry in missed {
-            send(context, FromLeader::Proposal { zxid: entry.zxid, envelope: entry.envelope });
-            send(context, FromLeader::Commit { zxid: entry.zxid });
-        }
-        // What it has acknowledged over an earlier connection may just have been cut off.
-        if let Some(server) = learner.voter().filter(|_| !context.makes(Breakage::KeepCutAcks)) {
-            for proposal in &mut self.pending {
-                proposal.take_back_ack(context, server);
-            }
-        }
-        learner.stage = Stage::Synchronizing;
-        let (kind, membership) = (learner.kind, Some(self.membership_text(context)));
-        send(context, FromLeader::NewLeader { epoch, membership });
-        // Behind NEWLEADER: what is only proposed is no part of the history that it ends, and some Java learners fail if
-        // a proposal from before it is committed after it (ZOOKEEPER-4394).
-        if kind == LearnerKind::Follower {
-            let outstanding: Vec<_> = context.history.uncommitted().cloned().collect();
-            for entry in outstanding {
-                send(context, FromLeader::Proposal { zxid: entry.zxid, envelope: entry.envelope });
-            }
-        }
     }
 
     fn on_ack(&mut self, context: &mut Context<'_>, link: LinkId, zxid: Zxid) -> Result<(), GiveUp> {

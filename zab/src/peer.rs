@@ -1,6 +1,7 @@
 //! One server of an ensemble: looking for a leader, leading, or learning from one (`QuorumPeer`).
 
 mod membership;
+mod view;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use crate::breakage::Breakage;
 use crate::context::{Context, Epochs, GiveUp, Ground};
 use crate::election::{Election, ElectionAction, ElectionSettings, Standing};
 use crate::history::History;
-use crate::leading::{Leading, LearnerCounts, Waiting};
+use crate::leading::{Leading, Waiting};
 use crate::learning::Learning;
 use crate::link::LinkId;
 use crate::members::Members;
@@ -369,72 +370,25 @@ impl Peer {
         });
     }
 
-    /// Whether requests and session renewals that come over this link are to be heeded: it belongs to a learner in sync.
-    pub fn serves(&self, link: LinkId) -> bool {
-        matches!(&self.state, State::Leading(leading) if leading.serves(link))
+    /// [`Action::ConsultLog`] was carried out. `before` is the last transaction in the log that does not come behind the
+    /// learner's last one; `None` if the log does not have that, or is not whole from there to where it was asked up to, or
+    /// is too long to be worth it. An answer that nobody waits for any more is ignored.
+    pub fn on_log_consulted(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        before: Option<Zxid>,
+        out: &mut Vec<Action>,
+    ) {
+        self.lead(now_ms, out, |leading, context| {
+            leading.on_log_consulted(context, link, before);
+            Ok(())
+        });
     }
 
-    /// Whether this link goes to the leader, and the leader's word on how to synchronize is still to come.
-    pub fn awaits_snapshot(&self, link: LinkId) -> bool {
-        matches!(&self.state, State::Learning(learning) if learning.link() == link && learning.awaits_plan())
-    }
-
-    /// Whether this link goes to the leader, and this server is in sync with it.
-    pub fn learns_from(&self, link: LinkId) -> bool {
-        matches!(&self.state, State::Learning(learning) if learning.link() == link && learning.is_serving())
-    }
-
-    /// Transactions that were proposed by this leader and are not committed.
-    pub fn outstanding(&self) -> usize {
-        match &self.state {
-            State::Leading(leading) => leading.outstanding(),
-            _ => 0,
-        }
-    }
-
-    /// The learners of this leader; `None` if it does not lead.
-    pub fn learner_counts(&self) -> Option<LearnerCounts> {
-        match &self.state {
-            State::Leading(leading) => Some(leading.counts(&self.ground.members.electorate)),
-            _ => None,
-        }
-    }
-
-    /// What is in the log and in memory.
-    pub fn history(&self) -> &History {
-        &self.ground.history
-    }
-
-    /// The two durable numbers.
-    pub fn epochs(&self) -> Epochs {
-        self.ground.epochs
-    }
-
-    /// Who belongs to the ensemble.
-    pub fn membership(&self) -> &Membership {
-        self.ground.members.committed()
-    }
-
-    /// What notifications say this server does.
-    pub fn state(&self) -> ServerState {
-        match (&self.state, self.kind()) {
-            (State::Looking, _) => ServerState::Looking,
-            (State::Leading(_), _) => ServerState::Leading,
-            (State::Learning(_), LearnerKind::Follower) => ServerState::Following,
-            (State::Learning(_), LearnerKind::Observer) => ServerState::Observing,
-        }
-    }
-
-    /// What tells this peer's state from another's, apart from elections, which no promise rests on.
-    #[cfg(test)]
-    pub(crate) fn hash_promises(&self, hasher: &mut impl std::hash::Hasher) {
-        use std::hash::Hash;
-        (&self.state, &self.ground.epochs, &self.ground.history, self.ground.durable, self.early.len())
-            .hash(hasher);
-        (self.membership().version, self.proposed_membership().map(|proposed| proposed.version)).hash(hasher);
-        for early in &self.early {
-            (early.link, early.info.is_some()).hash(hasher);
-        }
+    /// [`Action::SendLog`] has come to nothing half way, and nothing more goes to the learner.
+    pub fn on_log_failed(&mut self, now_ms: u64, link: LinkId, out: &mut Vec<Action>) {
+        self.lead(now_ms, out, |leading, context| leading.on_log_failed(context, link));
     }
 
     fn kind(&self) -> LearnerKind {

@@ -17,6 +17,14 @@ const FEW: usize = 300;
 const MANY_BYTES: usize = 44 << 20;
 /// Close to what one node may hold.
 const NODE_BYTES: usize = 900_000;
+/// The same for a tree that is much larger than that, in small pieces: Java keeps the last 500 transactions.
+const PIECES: usize = 720;
+/// Bytes of such a piece.
+const PIECE_BYTES: usize = 50_000;
+/// How often such a server writes snapshots, in transactions.
+const SNAP_COUNT: usize = 1_000;
+/// How long the snapshot of a large tree may take.
+const SNAPSHOT_LIMIT: Duration = Duration::from_secs(60);
 /// Nodes that stand in one log only.
 const UNCOMMITTED: usize = 20;
 /// How long a write may take to get to the disk of a server that has no followers.
@@ -54,7 +62,7 @@ pub fn write_much(server: impl Into<Endpoint>, path: &str) -> Result<()> {
 }
 
 /// A member that is not `leader`.
-fn a_follower(cluster: &Cluster, leader: usize) -> Result<usize> {
+pub fn a_follower(cluster: &Cluster, leader: usize) -> Result<usize> {
     cluster.running().find(|member| *member != leader).context("there is no follower")
 }
 
@@ -109,6 +117,60 @@ pub fn many_missing(mut cluster: Cluster) -> Result<()> {
     let after = cluster.expect_equal_trees()?;
     before.expect_same(&after, "the old ensemble", "the new one")?;
     cluster.expect_digests()
+}
+
+/// A follower misses more than the leader keeps in memory, and much less than the tree holds: the leader sends it the log
+/// that it has on its disk. `share` is the part of the snapshot that the log may be long (`snapshotSizeFactor`), and
+/// `follower` comes back; the leader, which is another kind of server perhaps, must be ours.
+pub fn much_missing_of_a_large_tree(
+    mut cluster: Cluster,
+    share: f64,
+    follower: impl Fn(&Cluster, usize) -> Result<usize>,
+) -> Result<()> {
+    for member in 0..cluster.members().len() {
+        let properties = &mut cluster.member_mut(member).properties;
+        properties.push(("zookeeper.snapCount".into(), SNAP_COUNT.to_string()));
+        properties.push(("zookeeper.snapshotSizeFactor".into(), share.to_string()));
+    }
+    let leader = cluster.start_all()?;
+    let follower = follower(&cluster, leader)?;
+    // With some room for what surrounds the pieces in the log.
+    fill(&cluster, leader, (1.1 * (PIECES * PIECE_BYTES) as f64 / share) as usize)?;
+    cluster.kill(follower)?;
+    write_nodes(cluster.port(leader), "/missed", PIECES, PIECE_BYTES)?;
+    let mark = cluster.log_mark(leader);
+    let caught = bring_back(&mut cluster, follower)?;
+    ensure!(caught == Caught::Diff, "it caught up by {caught:?}");
+    let told = cluster.log_since(leader, mark);
+    ensure!(told.contains("log on disk sent to a learner"), "the leader did not send its log:\n{told}");
+    cluster.expect_equal_trees()?;
+    cluster.expect_digests()
+}
+
+/// Writes until the newest snapshot of a server has so many bytes.
+fn fill(cluster: &Cluster, member: usize, bytes: usize) -> Result<()> {
+    write_nodes(cluster.port(member), "/large", bytes / PIECE_BYTES + 1, PIECE_BYTES)?;
+    let folder = cluster.folder(member).join("data/version-2");
+    let mut rounds = 0..;
+    wait_for("a snapshot of the large tree", SNAPSHOT_LIMIT, || {
+        // It comes some transactions later.
+        let small = format!("/small-{}", rounds.next().unwrap_or(0));
+        write_nodes(cluster.port(member), &small, SNAP_COUNT / 10, 10)?;
+        Ok((newest_snapshot_bytes(&folder)? >= bytes as u64).then_some(()))
+    })
+}
+
+fn newest_snapshot_bytes(folder: &Path) -> Result<u64> {
+    let mut newest = None;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let zxid = name.strip_prefix("snapshot.").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        if let Some(zxid) = zxid {
+            newest = newest.max(Some((zxid, entry.metadata()?.len())));
+        }
+    }
+    Ok(newest.map_or(0, |(_, bytes)| bytes))
 }
 
 /// A leader logs what its followers never see, dies, and comes back to another leader: that must be cut off.

@@ -36,6 +36,10 @@ impl Replica {
                 self.peer.on_snapshot_installed(now_ms, link, zxid, &mut self.actions);
             }
             PeerInput::Reloaded => self.state_replaced(self.peer.history().committed()),
+            PeerInput::LogConsulted { link, before } => {
+                self.peer.on_log_consulted(now_ms, link, before, actions);
+            }
+            PeerInput::LogFailed(link) => self.peer.on_log_failed(now_ms, link, actions),
             PeerInput::TruncateFailed => self.peer.on_truncate_failed(now_ms, actions),
             PeerInput::FromLearner(link, message) => self.on_learner_message(now, link, message),
             PeerInput::FromLeader(link, message) => self.on_leader_message(now, link, message),

@@ -68,6 +68,8 @@ pub enum Kind {
     DecimalInt,
     /// A number in 64 bits with sign, decimal even where other properties may be octal.
     DecimalLong,
+    /// A number that may have a fraction.
+    Fraction,
     /// `true` or `false`.
     Flag,
     /// On only for exactly `yes`.

@@ -66,6 +66,17 @@ impl Reader {
         }
     }
 
+    /// A number that may have a fraction, the table's default if none was given.
+    pub(super) fn fraction(&mut self, name: &str) -> Result<f64, ConfigError> {
+        let key = self.key(name);
+        let Some(given) = self.values.get(name) else {
+            return Ok(key.default.parse().expect("the default of a key read as a fraction is one"));
+        };
+        given.value.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| {
+            given.bad("is not a number", format!("write one, for example {}={}", key.name, key.default))
+        })
+    }
+
     /// An interval in milliseconds; zero and less mean off.
     pub(super) fn interval_ms(&mut self, name: &str) -> Result<i64, ConfigError> {
         let key = self.key(name);

@@ -289,7 +289,7 @@ fn questionable_lines_are_named_once() {
         ("ssl.quorum.keyStore.location=/k", NotBuilt, &["no certificate is read"]),
         ("authProvider.1=org.example.Provider", NotBuilt, &["authProvider.1", "refused"]),
         ("requestThrottleLimit=5", NotBuilt, &["globalOutstandingLimit"]),
-        ("snapshotSizeFactor=0.5", NotBuilt, &["never the log on disk"]),
+        ("snapshotSizeFactor=0.5", Ignored, &["no followers"]),
         ("observerMasterPort=2191", NotBuilt, &["observers"]),
         ("peerType=observer", Ignored, &["observer"]),
         ("reconfigEnabled=true", Ignored, &["no members to change"]),

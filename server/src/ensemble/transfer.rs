@@ -13,7 +13,7 @@ use zab::LinkId;
 
 use crate::context::ServerContext;
 use crate::intake::Item;
-use crate::peer_port::{IncomingSnapshot, SnapshotWriter};
+use crate::peer_port::{IncomingSnapshot, StreamWriter};
 use crate::recovery_target::TreeTarget;
 use crate::snapshots::{Chunks, head, next_chunk};
 
@@ -26,7 +26,7 @@ fn record_bytes_max(server: &ServerContext) -> usize {
 }
 
 /// Sends SNAP and the tree; the core hears [`Item::SnapshotEnded`] in the end, whatever happened.
-pub fn send(server: &Arc<ServerContext>, link: LinkId, writer: Option<SnapshotWriter>, start: SnapshotStart) {
+pub fn send(server: &Arc<ServerContext>, link: LinkId, writer: Option<StreamWriter>, start: SnapshotStart) {
     let at_work = Arc::clone(server);
     let thread = std::thread::Builder::new().name("snapshot-out".into()).spawn(move || {
         if let Some(writer) = writer {
@@ -50,7 +50,7 @@ pub fn send(server: &Arc<ServerContext>, link: LinkId, writer: Option<SnapshotWr
     }
 }
 
-fn write(server: &ServerContext, mut writer: SnapshotWriter, start: SnapshotStart) -> std::io::Result<bool> {
+fn write(server: &ServerContext, mut writer: StreamWriter, start: SnapshotStart) -> std::io::Result<bool> {
     let mut packet = Vec::new();
     FromLeader::Snapshot { zxid: start.zxid }.encode(&mut packet);
     writer.write_all(&packet)?;

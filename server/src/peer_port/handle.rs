@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::LinkId;
 use super::learner_link::Link;
-use super::snapshot_transfer::SnapshotWriter;
+use super::snapshot_transfer::StreamWriter;
 
 /// Where to find the other servers.
 pub(super) type Members = Vec<(ServerId, Vec<PeerAddress>)>;
@@ -183,12 +183,12 @@ impl PeerHandle {
         }
     }
 
-    /// Begins a raw stream behind what was written to the link so far; the SNAP packet must be the last of it.
+    /// Begins a stream behind what was written to the link so far: SNAP and a raw tree, or packets of a part of the log.
     /// What is written from here on waits until the stream is finished.
-    pub fn send_snapshot(&self, link: LinkId) -> SnapshotWriter {
-        let (writer, chunks) = SnapshotWriter::new();
+    pub fn send_stream(&self, link: LinkId) -> StreamWriter {
+        let (writer, chunks) = StreamWriter::new();
         if let Some(link) = self.shared.link(link)
-            && link.append_snapshot(chunks)
+            && link.append_stream(chunks)
         {
             self.shared.unflushed.lock().push(link);
         }

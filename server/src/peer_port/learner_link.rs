@@ -75,8 +75,8 @@ impl Link {
     }
 
     /// Appends a raw stream. Says whether the task must be told with [`Link::flush`].
-    pub fn append_snapshot(&self, chunks: OutgoingChunks) -> bool {
-        self.outbox.lock().append_snapshot(chunks)
+    pub fn append_stream(&self, chunks: OutgoingChunks) -> bool {
+        self.outbox.lock().append_stream(chunks)
     }
 
     /// Tells the task that there is something to send.
@@ -210,8 +210,8 @@ async fn send(link: &Link, mut writer: WriteHalf<'_>) -> String {
                 }
                 link.outbox.lock().sent(bytes);
             }
-            Next::Snapshot(chunks) => {
-                if let Err(why) = send_snapshot(link, &mut writer, chunks).await {
+            Next::Stream(chunks) => {
+                if let Err(why) = send_stream(link, &mut writer, chunks).await {
                     return why;
                 }
             }
@@ -219,7 +219,7 @@ async fn send(link: &Link, mut writer: WriteHalf<'_>) -> String {
     }
 }
 
-async fn send_snapshot(
+async fn send_stream(
     link: &Link,
     writer: &mut WriteHalf<'_>,
     mut chunks: OutgoingChunks,
@@ -228,12 +228,12 @@ async fn send_snapshot(
         match chunks.recv().await {
             Some(OutgoingChunk::Bytes(bytes)) => {
                 let sent = writer.write_all(&bytes).await;
-                sent.map_err(|error| format!("cannot send the snapshot: {error}"))?;
-                // Somebody who loads a tree says nothing for a long time.
+                sent.map_err(|error| format!("cannot send the snapshot or log: {error}"))?;
+                // Somebody who loads a tree, or logs much, says nothing for a long time.
                 link.alive();
             }
             Some(OutgoingChunk::End) => return Ok(()),
-            None => return Err("the snapshot for it was given up half way".into()),
+            None => return Err("the snapshot or log for it was given up half way".into()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The two ends of the raw tree that may stand between the packets of a link.
+//! The two ends of the raw tree that may stand between the packets of a link; its sending end also takes parts of the log.
 //!
 //! Both ends are read and written by plain threads that may block, while the link belongs to the peer thread. The
 //! channels between them are short: neither a slow disk nor a slow network makes anything pile up.
@@ -8,5 +8,5 @@ mod outgoing;
 
 pub use incoming::IncomingSnapshot;
 pub(super) use incoming::{GivenBack, incoming};
-pub use outgoing::SnapshotWriter;
+pub use outgoing::StreamWriter;
 pub(super) use outgoing::{OutgoingChunk, OutgoingChunks};

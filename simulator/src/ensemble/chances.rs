@@ -4,6 +4,7 @@ use protocol::ServerId;
 use protocol::peer::membership::ClientEndpoint;
 use protocol::peer::{LearnerKind, Member, MemberRole, Membership, PeerAddress};
 use replica::ReplicaSettings;
+use storage::catch_up::LengthMax;
 use zab::PeerSettings;
 
 use super::bugs::Bug;
@@ -133,6 +134,8 @@ impl Chances {
     /// Draws the configuration of the servers.
     pub fn options(&self, random: &mut Random, bug: Option<Bug>) -> Options {
         let tick_ms = *random.pick(&[100, 200, 500, 2_000]);
+        // A stream of its own, as above.
+        let mut aside = random.clone().fork();
         let commit_log = *random.pick(&[3, 20, 500]);
         let init_limit = *random.pick(&[5, 10]);
         // Eight of them take half of initLimit at most, or several times that.
@@ -161,7 +164,8 @@ impl Chances {
                 notification_interval_min_ms: *random.pick(&[100, 200]),
                 notification_interval_max_ms: *random.pick(&[1_000, 60_000]),
                 join_pause_ms: 50,
-                history_entries_max: commit_log,
+                // Hardly any memory in a share of the runs: then it is the log on disk that brings learners in sync.
+                history_entries_max: if aside.chance(1, 3) { aside.below(2) as usize } else { commit_log },
                 history_bytes_max: 1 << 20,
                 counter_max: self.counter_max,
             },
@@ -174,6 +178,11 @@ impl Chances {
             snapshot_chunk_us_max: tick_ms * init_limit * 1000 / chunk_share,
             sync_us_max: *random.pick(&[200, 5_000, 50_000]),
             preloaded: *random.pick(&[0, commit_log]),
+            log_length_max: *aside.pick(&[
+                LengthMax::Share { millionths: 330_000 },
+                LengthMax::Unlimited,
+                LengthMax::Unlimited,
+            ]),
             bug,
         }
     }

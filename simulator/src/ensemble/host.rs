@@ -139,6 +139,14 @@ impl Host {
             Event::Synced(_) => member.on_disk_done(scene),
             Event::WriteSnapshot(_) => member.write_snapshot(scene),
             Event::SendSnapshot(_) => member.send_snapshot(scene),
+            Event::ConsultLog(_) => {
+                member.consult_log(scene);
+                Ok(())
+            }
+            Event::SendLog { link, .. } => {
+                member.send_log(scene, link);
+                Ok(())
+            }
             Event::KeepHouse(_) => {
                 member.keep_house(scene);
                 Ok(())

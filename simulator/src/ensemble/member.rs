@@ -6,6 +6,7 @@
 
 mod clients;
 mod links;
+mod log_transfer;
 mod members;
 mod mesh;
 mod outputs;
@@ -30,6 +31,7 @@ use zab::{LinkId, Role};
 
 use self::clients::ClientPort;
 use self::links::Link;
+use self::log_transfer::LogTransfers;
 use self::members::KnownMembers;
 use self::mesh::Mesh;
 use self::snapshots::Transfer;
@@ -122,6 +124,7 @@ pub struct Member {
     clients: ClientPort,
     file_snapshot: Option<SnapshotStart>,
     transfer: Option<Transfer>,
+    log_transfers: LogTransfers,
 }
 
 impl Member {

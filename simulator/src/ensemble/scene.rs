@@ -3,6 +3,7 @@
 use protocol::ServerId;
 use protocol::peer::{LearnerKind, Membership};
 use replica::ReplicaSettings;
+use storage::catch_up::LengthMax;
 use storage::txn_log::TxnLogOptions;
 use zab::PeerSettings;
 
@@ -39,6 +40,8 @@ pub struct Options {
     pub sync_us_max: u64,
     /// How many transactions of its log a starting server keeps in memory for learners.
     pub preloaded: usize,
+    /// How long the log on disk may be that a learner gets instead of a snapshot.
+    pub log_length_max: LengthMax,
     /// A bug of the shell.
     pub bug: Option<Bug>,
 }

@@ -24,6 +24,15 @@ pub enum Event {
     WriteSnapshot(Life),
     /// A snapshot for a learner goes on.
     SendSnapshot(Life),
+    /// A server looks into its log for a learner.
+    ConsultLog(Life),
+    /// A part of the log for a learner goes on.
+    SendLog {
+        /// Whose log.
+        life: Life,
+        /// The learner's link.
+        link: u64,
+    },
     /// The housekeeping of a server.
     KeepHouse(Life),
     /// A machine starts its server.

@@ -69,6 +69,10 @@ impl Figures for EnsembleFigures {
         "TRUNC sent",
         "SNAP sent",
         "snapshot taken over",
+        "log on disk has what a learner misses",
+        "log on disk too long for a learner",
+        "log on disk begins too late for a learner",
+        "synced from the log on disk",
         "snapshot got stuck on its way",
         "uncommitted end of a log cut",
         "tree read anew after a cut",
@@ -120,6 +124,8 @@ impl Figures for EnsembleFigures {
         "request refused because the session ends",
         "client told that its session has moved",
         "log could not be cut",
+        "log on disk of no use",
+        "log on disk failed half way",
         "members changed and the transaction lost",
     ];
 

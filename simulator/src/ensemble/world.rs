@@ -132,6 +132,8 @@ impl World {
             | Event::Synced(life)
             | Event::WriteSnapshot(life)
             | Event::SendSnapshot(life)
+            | Event::ConsultLog(life)
+            | Event::SendLog { life, .. }
             | Event::KeepHouse(life) => hosts[life.host].on_event(scene, life, event),
             Event::Start { host } => hosts[host].start(scene, self.calm_since_us.is_some()),
             Event::Resume { host } => hosts[host].resume(scene),

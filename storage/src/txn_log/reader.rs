@@ -100,6 +100,8 @@ pub struct LogReader {
     after: Zxid,
     up_to: Option<Zxid>,
     last: Zxid,
+    /// The last transaction that was passed over because it does not come behind `after`.
+    passed_over: Option<Zxid>,
     /// Transactions behind `last` that are known to have been there, in order.
     landmarks: VecDeque<Zxid>,
     /// Damage in an earlier file, until a later one proves that nothing is missing.
@@ -140,6 +142,7 @@ impl LogReader {
             after,
             up_to: None,
             last: after,
+            passed_over: None,
             landmarks: VecDeque::new(),
             doubt: None,
             record: (after, 0, 0..0),
@@ -216,6 +219,12 @@ impl LogReader {
         self.current.as_ref().map(|current| (current.reader.path(), self.record.1))
     }
 
+    /// The last transaction that does not come behind where reading started, if the log has one; known once
+    /// [`LogReader::next`] was called.
+    pub(crate) fn passed_over(&self) -> Option<Zxid> {
+        self.passed_over
+    }
+
     /// The last zxid read, or where reading started.
     pub fn last(&self) -> Zxid {
         self.last
@@ -284,6 +293,7 @@ impl LogReader {
         if zxid <= self.after && self.last == self.after {
             // Whatever an earlier file lost comes before this one, which is not asked for either.
             self.settle_doubt();
+            self.passed_over = Some(zxid);
             return Ok(false);
         }
         if !follows(self.last, zxid) {

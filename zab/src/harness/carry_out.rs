@@ -4,11 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use protocol::Zxid;
-use protocol::peer::{LearnerKind, Membership};
+use protocol::peer::{FromLeader, LearnerKind, Membership};
 
 use super::flight::{at, from_leader, from_learner, members};
 use super::{Cargo, Connection, Ensemble, Flight};
-use super::{SAW_COMMIT, SAW_INHERITED_TAIL, SAW_REFUSAL, SAW_SECOND_LEADER, SAW_TRUNCATE, SAW_TURN};
+use super::{
+    SAW_COMMIT, SAW_INHERITED_TAIL, SAW_LOG, SAW_REFUSAL, SAW_SECOND_LEADER, SAW_TRUNCATE, SAW_TURN,
+};
 use crate::action::{Action, Role};
 use crate::history::Entry;
 use crate::invariants::{Observed, Record, check_word};
@@ -66,7 +68,10 @@ impl Ensemble {
             Action::ConnectPeers => {}
             Action::ConnectLeader { link, leader, .. } => self.dial(id, link, leader.get()),
             Action::ToLearner { link, message } => {
-                if let Some(connection) = self.connection_of(id, link) {
+                // What comes behind a log that cannot be sent to its end never leaves.
+                if let Some(connection) = self.connection_of(id, link)
+                    && !self.stuck.contains(&connection)
+                {
                     let to = self.connections[&connection].learner;
                     self.see(id, Some(to), || from_leader(&message));
                     self.flights
@@ -91,6 +96,11 @@ impl Ensemble {
                     self.flights.push(Flight::new(id, to, Some(connection), Cargo::Snapshot(entries)).into());
                 }
             }
+            Action::ConsultLog { link, last, up_to } => {
+                self.see(id, None, || format!("consults its log behind {}, up to {}", at(last), at(up_to)));
+                self.flights.push(Flight::new(id, id, None, Cargo::LogLook { link, last, up_to }).into());
+            }
+            Action::SendLog { link, after, up_to } => self.send_log(id, link, after, up_to),
             Action::Close { link, why } => {
                 if let Some(connection) = self.connection_of(id, link) {
                     let to = self.connections[&connection].other(id);
@@ -107,6 +117,24 @@ impl Ensemble {
                 self.note(result);
             }
             Action::Became(role) => self.become_role(id, role),
+        }
+    }
+
+    fn send_log(&mut self, id: i64, link: LinkId, after: Zxid, up_to: Zxid) {
+        let Some(connection) = self.connection_of(id, link) else { return };
+        let to = self.connections[&connection].learner;
+        self.see(id, Some(to), || format!("its log behind {} up to {}", at(after), at(up_to)));
+        self.sights |= SAW_LOG;
+        let mut entries = self.server(id).disk.range(after, up_to).to_vec();
+        if self.logs_break {
+            entries.truncate(entries.len() / 2);
+            self.stuck.insert(connection);
+            self.flights.push(Flight::new(id, id, None, Cargo::LogFailed { link }).into());
+        }
+        for Entry { zxid, envelope } in entries {
+            for message in [FromLeader::Proposal { zxid, envelope }, FromLeader::Commit { zxid }] {
+                self.flights.push(Flight::new(id, to, Some(connection), Cargo::ToLearner(message)).into());
+            }
         }
     }
 

@@ -29,6 +29,13 @@ impl Ensemble {
                 let from = ServerId::new(from);
                 self.step(to, |peer, now_ms, out| peer.on_notification(now_ms, from, notification, out));
             }
+            (Cargo::LogLook { link, last, up_to }, _) => {
+                let before = self.server(to).disk.meet(last, up_to).filter(|_| !self.logs_too_long);
+                self.step(to, |peer, now_ms, out| peer.on_log_consulted(now_ms, link, before, out));
+            }
+            (Cargo::LogFailed { link }, _) => {
+                self.step(to, |peer, now_ms, out| peer.on_log_failed(now_ms, link, out));
+            }
             (Cargo::Dial, Some(connection)) => self.connect(connection),
             (Cargo::ToLeader(message), Some(connection)) => self.hear_learner(connection, message),
             (Cargo::ToLearner(message), Some(connection)) => self.hear_leader(connection, message),
@@ -38,7 +45,7 @@ impl Ensemble {
                 self.install(connection, entries);
             }
             (Cargo::Closed, Some(connection)) => self.hear_end(to, connection),
-            (_, None) => unreachable!("only notifications need no connection"),
+            (_, None) => unreachable!("what goes to another server needs a connection"),
         }
     }
 

@@ -58,6 +58,20 @@ impl Disk {
         self.synced = self.log.len();
     }
 
+    /// The last transaction up to `last`, if the log is on stable storage up to and including `up_to`.
+    pub(super) fn meet(&self, last: Zxid, up_to: Zxid) -> Option<Zxid> {
+        let log = &self.log[..self.synced];
+        log.binary_search_by_key(&up_to, |entry| entry.zxid).ok()?;
+        log[..log.partition_point(|entry| entry.zxid <= last)].last().map(|entry| entry.zxid)
+    }
+
+    /// What is on stable storage behind `after`, up to and including `up_to`.
+    pub(super) fn range(&self, after: Zxid, up_to: Zxid) -> &[Entry] {
+        let log = &self.log[..self.synced];
+        let end = log.binary_search_by_key(&up_to, |entry| entry.zxid).expect("the log is durable to there");
+        &log[log.partition_point(|entry| entry.zxid <= after)..=end]
+    }
+
     /// Everything up to `zxid`.
     pub(super) fn up_to(&self, zxid: Zxid) -> Vec<Entry> {
         self.log[..self.log.partition_point(|entry| entry.zxid <= zxid)].to_vec()

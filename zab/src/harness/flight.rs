@@ -50,6 +50,16 @@ pub(crate) enum Cargo {
     Snapshot(Option<Vec<Entry>>),
     /// The end of the stream.
     Closed,
+    /// A leader's own log is to be looked into: it has the answer when this arrives.
+    LogLook {
+        link: LinkId,
+        last: Zxid,
+        up_to: Zxid,
+    },
+    /// A leader's own log could not be sent to its end.
+    LogFailed {
+        link: LinkId,
+    },
 }
 
 impl Cargo {

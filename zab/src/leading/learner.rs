@@ -16,6 +16,8 @@ pub(super) enum Stage {
     Promising,
     /// It has accepted the epoch.
     Promised,
+    /// It misses more than is in memory, and the log on disk is asked whether it has that.
+    Consulting,
     /// It was sent what it misses, and hears of everything from now on.
     Synchronizing,
     /// It has that on stable storage.
@@ -38,8 +40,10 @@ pub(super) struct Learner {
     pub promises_awaited: u32,
     /// Whether nothing else than a whole tree will do.
     pub needs_tree: bool,
-    /// Whether it was sent a whole tree.
-    pub takes_tree: bool,
+    /// Whether it was sent a whole tree, or a part of the log on disk: more than fits into a moment.
+    pub takes_long: bool,
+    /// When the log was asked about it.
+    pub asked_ms: u64,
     /// When it last said something.
     pub heard_ms: u64,
     /// The end of its log when it accepted the epoch.
@@ -59,7 +63,8 @@ impl Learner {
             late_syncs: false,
             turns_epochs: false,
             promises_awaited: 0,
-            takes_tree: false,
+            takes_long: false,
+            asked_ms: 0,
             needs_tree: false,
             heard_ms: now_ms,
             last_zxid: Zxid::ZERO,

@@ -20,6 +20,7 @@ impl Leading {
             self.part_with_the_silent(context);
             self.prepare_next_epoch(context);
             self.turn_if_promised(context);
+            self.give_up_log(context);
             let zxid = self.last_proposed;
             // A follower that has connected again since the round began was not asked, or its answer was lost.
             let round = self.barrier.round_under_way();
@@ -67,10 +68,11 @@ impl Leading {
         for (&link, learner) in &self.learners {
             // In discovery the learner waits for us, not we for it.
             let patience_ms = if learner.stage == Stage::Active { sync_ms } else { init_ms + sync_ms };
-            // A whole tree takes its time; the port watches whether it moves.
-            let takes_tree = learner.stage == Stage::Synchronizing && learner.takes_tree;
+            // A whole tree takes its time, and so does a part of the log; the port watches whether it moves.
+            let takes_long = learner.stage == Stage::Synchronizing && learner.takes_long;
             let waits_for_us =
-                learner.stage == Stage::Introduced || learner.stage == Stage::Promised || takes_tree;
+                matches!(learner.stage, Stage::Introduced | Stage::Promised | Stage::Consulting)
+                    || takes_long;
             if !waits_for_us && context.now_ms > learner.heard_ms + patience_ms {
                 silent.push((link, "it says nothing"));
             } else if learner.stage == Stage::Active

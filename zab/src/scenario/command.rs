@@ -90,6 +90,9 @@ fn run(world: &mut World, line: &str) {
             }
         }),
         ("snapshots", ["late"]) => world.ensemble.late_snapshots = true,
+        ("logs", ["long"]) => world.ensemble.logs_too_long = true,
+        ("logs", ["break"]) => world.ensemble.logs_break = true,
+        ("logs", ["whole"]) => world.ensemble.logs_break = false,
         ("pings", ["shown"]) => world.shows_pings = true,
         ("pings", ["hidden"]) => world.shows_pings = false,
         ("forge", [link, message @ ..]) => {

@@ -1,4 +1,7 @@
 //! DIFF, TRUNC or SNAP: the decision, without its effects.
+//!
+//! [`plan`] decides by what is in memory, and [`meet`] is the rule itself: what the newest transaction that the leader's
+//! log has up to the learner's last one says, be it found in memory or on disk.
 
 use protocol::Zxid;
 
@@ -17,16 +20,13 @@ pub enum Plan {
         /// The last transaction that both have.
         to: Zxid,
     },
+    /// What it misses begins before what is in memory: the log on disk may know where the two meet.
+    ConsultLog,
     /// Send everything.
     Snapshot,
 }
 
 /// Decides for a learner whose log ends at `learner_last`.
-///
-/// Within an epoch there is one leader that proposes without a hole, so two logs that both reach into an epoch agree up
-/// to the shorter one's end. Every DIFF and TRUNC here rests on that; where it does not help, a snapshot does. Java also
-/// cuts to its newest transaction when the learner's epoch is a later one, where nothing says that the learner has that
-/// transaction at all.
 pub fn plan(history: &History, learner_last: Zxid) -> Plan {
     let committed = history.committed();
     if learner_last == committed {
@@ -38,10 +38,22 @@ pub fn plan(history: &History, learner_last: Zxid) -> Plan {
         return if same_epoch { Plan::Truncate { to: committed } } else { Plan::Snapshot };
     }
     if learner_last < history.base() {
-        return Plan::Snapshot;
+        // Who has nothing misses more than any tree holds.
+        return if learner_last == Zxid::ZERO { Plan::Snapshot } else { Plan::ConsultLog };
     }
     let before = history.known_committed().rev().map(|entry| entry.zxid).find(|&zxid| zxid <= learner_last);
-    let before = before.unwrap_or(history.base());
+    meet(before.unwrap_or(history.base()), learner_last)
+}
+
+/// Decides for a learner whose log ends at `learner_last`, in front of the end of the leader's; `before` is the last
+/// transaction of the leader's log that does not come behind that.
+///
+/// Within an epoch there is one leader that proposes without a hole, so two logs that both reach into an epoch agree up
+/// to the shorter one's end. Every DIFF and TRUNC rests on that; where it does not help, a snapshot does. Java also
+/// cuts to its newest transaction when the learner's epoch is a later one, where nothing says that the learner has that
+/// transaction at all.
+pub fn meet(before: Zxid, learner_last: Zxid) -> Plan {
+    assert!(before <= learner_last, "{before} comes behind the learner's last transaction {learner_last}");
     if before == learner_last || learner_last.counter() == 0 {
         // A counter of 0 stands for the beginning of an established epoch: all that was before is in every later history.
         Plan::Diff { after: learner_last }
@@ -87,10 +99,30 @@ mod tests {
     }
 
     #[test]
-    fn a_learner_that_missed_more_than_is_known_gets_a_snapshot() {
-        check(&[(1, 5), (1, 6), (1, 7)], 0, (1, 4), Plan::Snapshot);
+    fn the_log_is_asked_about_a_learner_that_missed_more_than_is_known() {
+        check(&[(1, 5), (1, 6), (1, 7)], 0, (1, 4), Plan::ConsultLog);
+        check(&[(1, 5)], 0, (1, 4), Plan::ConsultLog);
+        check(&[(2, 5)], 0, (2, 0), Plan::ConsultLog);
+    }
+
+    #[test]
+    fn a_learner_that_has_nothing_gets_a_snapshot_if_something_is_not_known() {
         check(&[(1, 5), (1, 6), (1, 7)], 0, (0, 0), Plan::Snapshot);
-        check(&[(1, 5)], 0, (1, 4), Plan::Snapshot);
+        check(&[(0, 0), (1, 1)], 0, (0, 0), Plan::Diff { after: Zxid::ZERO });
+    }
+
+    #[test]
+    fn one_rule_says_what_a_place_in_any_log_means() {
+        for (before, learner_last, expected) in [
+            ((1, 4), (1, 4), Plan::Diff { after: zxid(1, 4) }),
+            ((1, 4), (2, 0), Plan::Diff { after: zxid(2, 0) }),
+            ((1, 4), (1, 9), Plan::Truncate { to: zxid(1, 4) }),
+            ((1, 4), (2, 1), Plan::Snapshot),
+            ((2, 0), (2, 1), Plan::Snapshot),
+        ] {
+            let found = meet(zxid(before.0, before.1), zxid(learner_last.0, learner_last.1));
+            assert_eq!(found, expected, "{before:?}, learner at {learner_last:?}");
+        }
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn row(key: &Key) -> String {
 fn kind(key: &Key) -> &'static str {
     match key.kind {
         Kind::Int | Kind::Long | Kind::DecimalInt | Kind::DecimalLong => "number",
+        Kind::Fraction => "number, may have a fraction",
         Kind::Flag => "`true` or `false`",
         Kind::OnlyYes | Kind::UnlessNo => "`yes` or `no`",
         Kind::Interval => "number, or number with `ms`, `s`, `m`, `h`, `d`",

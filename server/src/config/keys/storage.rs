@@ -47,7 +47,7 @@ keys! { Storage:
     "commitLogCount", Prefixed, DecimalInt, "500", "transactions",
         "Committed transactions kept in memory to bring followers up to date; at least 500."
         => in_ensembles("there are no followers to bring up to date");
-    "snapshotSizeFactor", Prefixed, Text, "0.33", "",
-        "Share of the snapshot's size, at most 1, up to which a follower gets the log on disk instead of the snapshot; less than 0: it never gets the log on disk."
-        => not_built("a follower that missed more than is in memory gets a snapshot, never the log on disk");
+    "snapshotSizeFactor", Prefixed, Fraction, "0.33", "",
+        "Share of the newest snapshot's size, at most 1, up to which a follower that missed more than is in memory gets that from the log on disk instead of a snapshot. 0: whatever its size; less than 0: never."
+        => in_ensembles("there are no followers to bring up to date");
 }

@@ -66,6 +66,7 @@ fn three_server_lines_are_an_ensemble_with_the_defaults_of_java() {
         leader_serves_clients: true,
         commit_log_count: 500,
         epoch_transactions_max: 0xffff_fffe,
+        log_sync: LogSync::Share { millionths: 330_000 },
         local_sessions: false,
         local_sessions_upgrade: false,
     };
@@ -96,6 +97,20 @@ fn every_setting_of_an_ensemble_is_read() {
     let ensemble = dashed.unwrap().0.ensemble.unwrap();
     assert!(!ensemble.leader_serves_clients);
     assert_eq!(ensemble.connection_timeout_ms, 9);
+}
+
+#[test]
+fn the_share_of_a_snapshot_is_read_as_java_reads_it() {
+    for (value, expected) in [
+        ("1", LogSync::Share { millionths: 1_000_000 }),
+        ("0.25", LogSync::Share { millionths: 250_000 }),
+        ("0.00000001", LogSync::Share { millionths: 0 }),
+        ("0", LogSync::Always),
+        ("-1", LogSync::Never),
+        ("-0.1", LogSync::Never),
+    ] {
+        assert_eq!(member("1", &format!("{THREE}snapshotSizeFactor={value}")).log_sync, expected, "{value}");
+    }
 }
 
 #[test]
@@ -194,6 +209,8 @@ fn an_ensemble_needs_its_time_limits() {
         ("cnxTimeout=0x10", "not a whole number"),
         ("fastleader.minNotificationInterval=0", "out of range"),
         ("leaderConnectDelayDuringRetryMs=-1", "out of range"),
+        ("snapshotSizeFactor=a third", "not a number"),
+        ("snapshotSizeFactor=NaN", "not a number"),
     ] {
         let error = load_as("1", &format!("{THREE}{text}"), &[]).unwrap_err().to_string();
         assert!(error.contains(text) && error.contains(part), "{text}: {error}");
@@ -205,6 +222,7 @@ fn numbers_that_java_corrects_are_corrected() {
     for (text, part) in [
         ("electionPortBindRetry=-1", "3 is used"),
         ("commitLogCount=499", "500 is used"),
+        ("snapshotSizeFactor=1.5", "0.33 is used"),
         ("fastleader.maxNotificationInterval=100", "200 is used"),
     ] {
         let (kind, sentence) = warning_of(&format!("{THREE}{text}"), &[]);
@@ -224,6 +242,7 @@ fn a_server_alone_names_what_is_for_ensembles() {
         "leaderConnectDelayDuringRetryMs=7",
         "leaderServes=no",
         "commitLogCount=700",
+        "snapshotSizeFactor=0.5",
         "multiAddress.enabled=true",
         "reconfigEnabled=true",
     ] {

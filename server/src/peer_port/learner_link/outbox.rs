@@ -20,14 +20,14 @@ pub(super) struct Outbox {
 
 enum Segment {
     Packets(Vec<u8>),
-    Snapshot(OutgoingChunks),
+    Stream(OutgoingChunks),
 }
 
 /// What is to be sent next.
 pub(super) enum Next {
     /// To be given back with [`Outbox::sent`].
     Packets(Vec<u8>),
-    Snapshot(OutgoingChunks),
+    Stream(OutgoingChunks),
     Nothing,
 }
 
@@ -61,11 +61,11 @@ impl Outbox {
     }
 
     /// Appends a stream. Says whether the task must be told. In a closed outbox the stream's writer finds out.
-    pub fn append_snapshot(&mut self, chunks: OutgoingChunks) -> bool {
+    pub fn append_stream(&mut self, chunks: OutgoingChunks) -> bool {
         if self.closed {
             return false;
         }
-        self.segments.push_back(Segment::Snapshot(chunks));
+        self.segments.push_back(Segment::Stream(chunks));
         self.announce()
     }
 
@@ -80,7 +80,7 @@ impl Outbox {
         match self.segments.pop_front() {
             None => Next::Nothing,
             Some(Segment::Packets(bytes)) => Next::Packets(bytes),
-            Some(Segment::Snapshot(chunks)) => Next::Snapshot(chunks),
+            Some(Segment::Stream(chunks)) => Next::Stream(chunks),
         }
     }
 
@@ -104,12 +104,12 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer_port::SnapshotWriter;
+    use crate::peer_port::StreamWriter;
 
     fn packets(outbox: &mut Outbox) -> Option<Vec<u8>> {
         match outbox.next() {
             Next::Packets(bytes) => Some(bytes),
-            Next::Snapshot(_) | Next::Nothing => None,
+            Next::Stream(_) | Next::Nothing => None,
         }
     }
 
@@ -126,11 +126,11 @@ mod tests {
     fn packets_stay_behind_the_stream_they_were_written_behind() {
         let mut outbox = Outbox::default();
         outbox.append(|out| out.push(1)).unwrap();
-        let (_writer, chunks) = SnapshotWriter::new();
-        outbox.append_snapshot(chunks);
+        let (_writer, chunks) = StreamWriter::new();
+        outbox.append_stream(chunks);
         outbox.append(|out| out.push(2)).unwrap();
         assert_eq!(packets(&mut outbox), Some(vec![1]));
-        assert!(matches!(outbox.next(), Next::Snapshot(_)));
+        assert!(matches!(outbox.next(), Next::Stream(_)));
         assert_eq!(packets(&mut outbox), Some(vec![2]));
         assert!(matches!(outbox.next(), Next::Nothing));
     }

@@ -16,20 +16,20 @@ pub(in crate::peer_port) enum OutgoingChunk {
 /// The link's end.
 pub(in crate::peer_port) type OutgoingChunks = mpsc::Receiver<OutgoingChunk>;
 
-/// Writes the raw tree of a snapshot to a link, from a thread of its own: a write blocks while 1 MiB waits to be
+/// Writes what is too long for an outbox, a raw tree or a part of the log, to a link, from a thread of its own: a write blocks while 1 MiB waits to be
 /// sent, and fails once the link has ended.
 ///
-/// To be ended with [`SnapshotWriter::finish`]. Dropping it unfinished closes the link, because a learner cannot tell
-/// where half a tree ends.
-pub struct SnapshotWriter {
+/// To be ended with [`StreamWriter::finish`]. Dropping it unfinished closes the link, because a learner cannot tell
+/// half of it from all.
+pub struct StreamWriter {
     chunk: Vec<u8>,
     chunks: mpsc::Sender<OutgoingChunk>,
 }
 
-impl SnapshotWriter {
-    pub(in crate::peer_port) fn new() -> (SnapshotWriter, OutgoingChunks) {
+impl StreamWriter {
+    pub(in crate::peer_port) fn new() -> (StreamWriter, OutgoingChunks) {
         let (sender, receiver) = mpsc::channel(OUTGOING_CHUNKS);
-        (SnapshotWriter { chunk: Vec::new(), chunks: sender }, receiver)
+        (StreamWriter { chunk: Vec::new(), chunks: sender }, receiver)
     }
 
     /// Lets the packets that were written to the link meanwhile follow. Returns when the rest of the stream is on its
@@ -44,12 +44,12 @@ impl SnapshotWriter {
     }
 
     fn send(&mut self, chunk: OutgoingChunk) -> io::Result<()> {
-        let ended = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the link of this snapshot has ended");
+        let ended = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the link has ended");
         self.chunks.blocking_send(chunk).map_err(ended)
     }
 }
 
-impl Write for SnapshotWriter {
+impl Write for StreamWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.chunk.capacity() == 0 {
             self.chunk.reserve_exact(SNAPSHOT_CHUNK_BYTES);

@@ -8,7 +8,7 @@ use protocol::{Epoch, Zxid};
 
 use super::node::{Node, link};
 use super::recorder::Event;
-use crate::peer_port::{IncomingSnapshot, LinkId, SnapshotWriter};
+use crate::peer_port::{IncomingSnapshot, LinkId, StreamWriter};
 
 const ZXID: Zxid = Zxid::ZERO;
 const LENGTH: usize = 50 << 20;
@@ -20,7 +20,7 @@ fn byte(place: usize) -> u8 {
     (place.wrapping_mul(0x9e37_79b9) >> 13) as u8
 }
 
-fn write_tree(writer: &mut SnapshotWriter, length: usize) -> std::io::Result<()> {
+fn write_tree(writer: &mut StreamWriter, length: usize) -> std::io::Result<()> {
     let mut place = 0;
     while place < length {
         let piece: Vec<u8> = (place..length.min(place + PIECE)).map(byte).collect();
@@ -42,12 +42,12 @@ fn read_tree(stream: &mut IncomingSnapshot, length: usize) {
 }
 
 /// Sends SNAP from a leader and what comes before it.
-fn begin(leader: &Node, at_leader: LinkId) -> SnapshotWriter {
+fn begin(leader: &Node, at_leader: LinkId) -> StreamWriter {
     leader.handle.write(at_leader, |out| {
         FromLeader::LeaderInfo { epoch: Epoch::new(3) }.encode(out);
         FromLeader::Snapshot { zxid: ZXID }.encode(out);
     });
-    leader.handle.send_snapshot(at_leader)
+    leader.handle.send_stream(at_leader)
 }
 
 fn commits(from: i64, count: i64) -> Vec<FromLeader> {
@@ -191,6 +191,6 @@ fn stopping_a_port_lets_go_of_threads_that_move_snapshots() {
 #[test]
 fn a_snapshot_for_a_link_that_has_ended_fails() {
     let nodes = Node::all(1);
-    let mut writer = nodes[0].handle.send_snapshot(nodes[0].handle.new_link());
+    let mut writer = nodes[0].handle.send_stream(nodes[0].handle.new_link());
     assert!(write_tree(&mut writer, 1 << 20).is_err());
 }

@@ -17,7 +17,7 @@ use crate::server::Trouble;
 pub(super) struct Link {
     /// None while it is being dialed.
     end: Option<EndOf>,
-    /// What must wait for a snapshot to be sent.
+    /// What must wait for a snapshot, or a part of the log, to be sent.
     held: Option<Vec<FromLeader>>,
     /// A tree that is on its way.
     arriving: Option<Arriving>,
@@ -134,16 +134,19 @@ impl Member {
     }
 
     pub(super) fn send_to_learner(&mut self, scene: &mut Scene, link: LinkId, message: FromLeader) {
-        let Some(known) = self.links.get_mut(&link) else { return };
-        match (&mut known.held, known.end) {
-            (Some(held), _) => held.push(message),
-            (None, Some((connection, end))) => {
-                let mut bytes = Vec::new();
-                message.encode(&mut bytes);
-                let packet = Packet::FromLeader(through_the_wire(&message, &bytes));
-                scene.network.send(&mut scene.schedule, connection, end, packet);
-            }
-            (None, None) => {}
+        match self.links.get_mut(&link) {
+            Some(Link { held: Some(held), .. }) => held.push(message),
+            _ => self.put_on_link(scene, link, &message),
+        }
+    }
+
+    /// Sends at once, whatever waits.
+    pub(super) fn put_on_link(&self, scene: &mut Scene, link: LinkId, message: &FromLeader) {
+        if let Some((connection, end)) = self.end_of(link) {
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            let packet = Packet::FromLeader(through_the_wire(message, &bytes));
+            scene.network.send(&mut scene.schedule, connection, end, packet);
         }
     }
 
@@ -162,14 +165,14 @@ impl Member {
         }
     }
 
-    /// From now on everything for the learner waits for a snapshot.
+    /// From now on everything for the learner waits for a snapshot, or a part of the log.
     pub(super) fn hold_link(&mut self, link: LinkId) {
         if let Some(link) = self.links.get_mut(&link) {
             link.held = Some(Vec::new());
         }
     }
 
-    /// The snapshot is sent: what waited follows it.
+    /// That is sent: what waited follows it.
     pub(super) fn release_link(&mut self, scene: &mut Scene, link: LinkId) {
         let held = self.links.get_mut(&link).and_then(|link| link.held.take());
         for message in held.into_iter().flatten() {

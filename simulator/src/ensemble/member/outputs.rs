@@ -74,6 +74,8 @@ impl Member {
                 self.send_to_learner(scene, link, message);
             }
             Action::ToLeader { link, message } => self.send_to_leader(scene, link, &message),
+            Action::ConsultLog { link, last, up_to } => self.plan_consultation(scene, link, last, up_to),
+            Action::SendLog { link, after, up_to } => self.begin_log(scene, link, after, up_to),
             Action::Close { link, why } => {
                 scene.note(|| format!("{} closes link {link}: {why}", self.me));
                 self.close_link(scene, link);

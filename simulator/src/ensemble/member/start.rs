@@ -125,6 +125,7 @@ impl Member {
             clients: Default::default(),
             file_snapshot: None,
             transfer: None,
+            log_transfers: Default::default(),
         })
     }
 }
