@@ -52,7 +52,7 @@ impl LogTransfer {
             let found = find_meeting(&server.folders, last, up_to, length_max, max);
             match &found {
                 Ok(before) => {
-                    info!(%link, %last, %before, %up_to, "the log on disk has what a learner misses")
+                    info!(%link, %last, %before, %up_to, "the log on disk reaches back to where a learner is")
                 }
                 Err(reason @ (CatchUpError::BeginsLater { .. } | CatchUpError::TooLong { .. })) => {
                     info!(%link, %last, %reason, "a learner gets a snapshot");

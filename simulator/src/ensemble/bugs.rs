@@ -11,6 +11,8 @@ pub enum Bug {
     AcceptedEpochLate,
     /// The first part of a snapshot for a learner is taken for all of it.
     HalfSnapshot,
+    /// The first part of a log for a learner is taken for all of it.
+    HalfLog,
     /// The log is not cut when the leader says so.
     SkipTruncation,
     /// After a cut the tree is not read anew.

@@ -10,11 +10,12 @@ use storage::catch_up::{CatchUpError, Missed, find_meeting};
 use zab::LinkId;
 
 use super::{Item, Member};
+use crate::ensemble::bugs::Bug;
 use crate::ensemble::scene::Scene;
 use crate::ensemble::schedule::Event;
 
-/// Transactions that are sent at once.
-const TRANSACTIONS_AT_ONCE: usize = 8;
+/// Transactions that are sent at once, at most.
+const TRANSACTIONS_AT_ONCE_MAX: u64 = 8;
 
 /// What is being read out of the log for learners.
 #[derive(Default)]
@@ -80,7 +81,7 @@ impl Member {
         if self.end_of(link).is_none() {
             return;
         }
-        for _ in 0..TRANSACTIONS_AT_ONCE {
+        for _ in 0..scene.random.between(1, TRANSACTIONS_AT_ONCE_MAX) {
             match missed.next() {
                 Ok(Some(record)) => {
                     let (zxid, envelope) = (record.zxid, Bytes::copy_from_slice(record.envelope));
@@ -93,6 +94,9 @@ impl Member {
                 }
                 Err(error) => return self.give_up_sending(scene, link, &error),
             }
+        }
+        if scene.options.bug == Some(Bug::HalfLog) {
+            return self.release_link(scene, link);
         }
         self.log_transfers.sending.insert(link, missed);
         self.plan_part(scene, link);
