@@ -15,6 +15,7 @@ mod explore;
 #[cfg(test)]
 mod harness;
 pub mod history;
+mod introduction;
 pub mod invariants;
 mod leading;
 mod learning;
@@ -24,6 +25,7 @@ pub mod peer;
 pub mod quorum;
 #[cfg(test)]
 mod scenario;
+mod serving_observers;
 pub mod settings;
 pub mod synchronization;
 

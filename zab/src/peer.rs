@@ -1,6 +1,7 @@
 //! One server of an ensemble: looking for a leader, leading, or learning from one (`QuorumPeer`).
 
 mod membership;
+mod observers;
 
 use std::collections::BTreeSet;
 
@@ -196,7 +197,7 @@ impl Peer {
         }
     }
 
-    /// A learner has said something.
+    /// A learner has said something, on either port for learners.
     pub fn on_learner_message(
         &mut self,
         now_ms: u64,
@@ -215,7 +216,7 @@ impl Peer {
                     out.push(Action::Close { link, why: "it does not wait for an answer" });
                 }
             }
-            State::Learning(_) => {}
+            State::Learning(_) => self.on_observer_message(now_ms, link, message, out),
         }
     }
 
@@ -287,7 +288,7 @@ impl Peer {
             State::Learning(learning) if learning.link() == link => {
                 self.look(now_ms, "the connection to the leader is gone", out);
             }
-            State::Learning(_) => {}
+            State::Learning(learning) => learning.observers.on_closed(link),
         }
     }
 
@@ -369,7 +370,11 @@ impl Peer {
 
     /// Whether requests and session renewals that come over this link are to be heeded: it belongs to a learner in sync.
     pub fn serves(&self, link: LinkId) -> bool {
-        matches!(&self.state, State::Leading(leading) if leading.serves(link))
+        match &self.state {
+            State::Leading(leading) => leading.serves(link),
+            State::Learning(learning) => learning.observers.serves(link),
+            State::Looking => false,
+        }
     }
 
     /// Whether this link goes to the leader, and the leader's word on how to synchronize is still to come.
@@ -464,7 +469,9 @@ impl Peer {
                 } else {
                     self.failed_joins.saturating_add(1)
                 };
-                out.push(Action::Close { link: learning.link(), why: "this server no longer follows" });
+                for link in learning.observers.links().chain([learning.link()]) {
+                    out.push(Action::Close { link, why: "this server no longer follows" });
+                }
             }
             State::Looking => {}
         }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use protocol::Zxid;
-use protocol::peer::{LearnerKind, Membership};
+use protocol::peer::{LearnerKind, Membership, ServerState};
 
 use super::flight::{at, from_leader, from_learner, members};
 use super::{Cargo, Connection, Ensemble, Flight};
@@ -62,7 +62,12 @@ impl Ensemble {
             }
             // The network connects whoever can be connected.
             Action::ConnectPeers => {}
-            Action::ConnectLeader { link, leader, .. } => self.dial(id, link, leader.get()),
+            Action::ConnectLeader { link, leader, .. } => {
+                let observes =
+                    self.server(id).peer.as_ref().is_some_and(|peer| peer.state() == ServerState::Observing);
+                let master = self.plan.masters.get(&id).copied().filter(|_| observes);
+                self.dial(id, link, (master.unwrap_or(leader.get()), master.is_some()));
+            }
             Action::ToLearner { link, message } => {
                 if let Some(connection) = self.connection_of(id, link) {
                     let to = self.connections[&connection].learner;
@@ -162,7 +167,7 @@ impl Ensemble {
         result
     }
 
-    fn dial(&mut self, id: i64, learner_link: LinkId, leader: i64) {
+    fn dial(&mut self, id: i64, learner_link: LinkId, (leader, as_observer): (i64, bool)) {
         let starts = self.server(id).starts;
         let dialed = learner_link.get() & (DIALS_PER_START - 1);
         let leader_link = LinkId::new((id as u64 * DIALS_PER_START + starts) * DIALS_PER_START + dialed);
@@ -170,6 +175,7 @@ impl Ensemble {
             learner: id,
             learner_link,
             learner_open: true,
+            as_observer,
             leader,
             leader_link,
             leader_open: false,
