@@ -110,8 +110,9 @@ impl Learning {
     fn dial_if_due(&mut self, context: &mut Context<'_>) {
         if self.stage == Stage::Pausing && context.now_ms >= self.started_ms {
             self.stage = Stage::Connecting;
-            let (link, leader) = (self.link, self.leader);
-            context.out.push(Action::ConnectLeader { link, leader, within_ms: context.settings.init_ms() });
+            let (link, leader, kind) = (self.link, self.leader, self.kind);
+            let within_ms = context.settings.init_ms();
+            context.out.push(Action::ConnectLeader { link, leader, kind, within_ms });
         }
     }
 

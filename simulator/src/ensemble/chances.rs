@@ -20,6 +20,8 @@ pub struct Chances {
     pub voters: usize,
     /// Servers that do not.
     pub observers: usize,
+    /// Whether observers go to followers instead of the leader.
+    pub observer_masters: bool,
     /// Clients.
     pub clients: usize,
     /// How long things go wrong, milliseconds.
@@ -89,6 +91,7 @@ impl Chances {
         let mut aside = random.clone().fork();
         let voters = *random.pick(&[3, 3, 3, 4, 5, 5, 7]);
         let changes = Changes::draw(&mut aside, voters);
+        let observer_masters = aside.chance(1, 2);
         let quiet = random.chance(1, 10);
         let mut disasters = [0; 11];
         for weight in &mut disasters {
@@ -100,6 +103,7 @@ impl Chances {
         Chances {
             voters,
             observers: *random.pick(&[0, 0, 1, 2]),
+            observer_masters,
             clients: random.between(2, 5) as usize + changes.as_ref().map_or(0, |changes| changes.operators),
             // Changes make for busy runs: these are shorter, so that all take about as long.
             stormy_ms: 60_000 + random.below(60_001) / if changes.is_some() { 4 } else { 1 },
@@ -168,6 +172,7 @@ impl Chances {
             snapshot_chunk_us_max: tick_ms * init_limit * 1000 / chunk_share,
             sync_us_max: *random.pick(&[200, 5_000, 50_000]),
             preloaded: *random.pick(&[0, commit_log]),
+            observer_masters: self.observer_masters,
             bug,
         }
     }

@@ -39,6 +39,8 @@ pub struct Options {
     pub sync_us_max: u64,
     /// How many transactions of its log a starting server keeps in memory for learners.
     pub preloaded: usize,
+    /// Whether observers go to followers instead of the leader.
+    pub observer_masters: bool,
     /// A bug of the shell.
     pub bug: Option<Bug>,
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use protocol::Zxid;
-use protocol::peer::{LearnerKind, Membership, ServerState};
+use protocol::peer::{LearnerKind, Membership};
 
 use super::flight::{at, from_leader, from_learner, members};
 use super::{Cargo, Connection, Ensemble, Flight};
@@ -62,9 +62,8 @@ impl Ensemble {
             }
             // The network connects whoever can be connected.
             Action::ConnectPeers => {}
-            Action::ConnectLeader { link, leader, .. } => {
-                let observes =
-                    self.server(id).peer.as_ref().is_some_and(|peer| peer.state() == ServerState::Observing);
+            Action::ConnectLeader { link, leader, kind, .. } => {
+                let observes = kind == LearnerKind::Observer;
                 let master = self.plan.masters.get(&id).copied().filter(|_| observes);
                 self.dial(id, link, (master.unwrap_or(leader.get()), master.is_some()));
             }
