@@ -130,6 +130,9 @@ enum Suite {
         /// The server under test.
         #[arg(long)]
         server: Option<String>,
+        /// The releases of Java, `java-3.8` and `java-3.9`; both without it.
+        #[arg(long)]
+        java: Vec<String>,
     },
     /// Change the members of running ensembles, of ours and mixed with Java's.
     Reconfig {
@@ -222,9 +225,9 @@ fn run(suite: Suite) -> Result<Tally> {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
             ("mixed", mixed::run(&toolbox, &server, &releases(&java)?, seed)?)
         }
-        Suite::ObserverMaster { server } => {
+        Suite::ObserverMaster { server, java } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
-            ("observer-master", observer_master::run(&toolbox, &server)?)
+            ("observer-master", observer_master::run(&toolbox, &server, &releases(&java)?)?)
         }
         Suite::Reconfig { server, seed } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;

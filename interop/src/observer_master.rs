@@ -35,18 +35,20 @@ const ROUNDS: usize = 50;
 const FIGURES_LIMIT: Duration = Duration::from_secs(20);
 
 /// Lets followers and observers of both kinds serve each other, under leaders of both kinds.
-pub fn run(toolbox: &Toolbox, ours: &ServerKind) -> Result<Tally> {
-    let java = ServerKind::Java(JavaRelease::V3_9);
+pub fn run(toolbox: &Toolbox, ours: &ServerKind, releases: &[JavaRelease]) -> Result<Tally> {
     let mut tally = Tally::default();
-    for (claim, follower, leader, observer) in [
-        ("our observer learns from our follower", ours, ours, ours),
-        ("our observer learns from Java's follower", &java, &java, ours),
-        ("Java's observer learns from our follower", ours, ours, &java),
-        ("our follower stands between Java's leader and Java's observer", ours, &java, &java),
-        ("Java's follower stands between our leader and our observer", &java, ours, ours),
-    ] {
+    let mut check = |claim: &str, follower: &ServerKind, leader: &ServerKind, observer: &ServerKind| {
         let voters = [follower.clone(), follower.clone(), leader.clone()];
         tally.check(claim, examine(toolbox, &voters, observer));
+    };
+    check("our observer learns from our follower", ours, ours, ours);
+    for release in releases {
+        let java = &ServerKind::Java(*release);
+        let name = java.name();
+        check(&format!("our observer learns from a follower of {name}"), java, java, ours);
+        check(&format!("an observer of {name} learns from our follower"), ours, ours, java);
+        check(&format!("our follower stands between leader and observer of {name}"), ours, java, java);
+        check(&format!("a follower of {name} stands between our leader and our observer"), java, ours, ours);
     }
     Ok(tally)
 }

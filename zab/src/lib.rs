@@ -3,7 +3,8 @@
 //! Events go in, actions come out; there is no socket, file, clock, thread or random number here, and transactions are
 //! opaque bytes. Whoever drives a peer carries out its actions in their order.
 //!
-//! Start with [`Peer`]; the roles are in [`election`], `leading` and `learning`.
+//! Start with [`Peer`]; the roles are in [`election`], `leading`, `learning` and, for a
+//! follower with observers, `serving_observers`.
 
 pub mod action;
 #[doc(hidden)]

@@ -137,8 +137,8 @@ impl ServingObservers {
                 // Who has been in sync with somebody and has nothing wants it all.
                 let needs_tree = last_zxid == Zxid::ZERO && current_epoch != Some(Epoch::default());
                 let plan = if needs_tree { Plan::Snapshot } else { plan(context.history, last_zxid) };
-                (observer.takes_tree, observer.stage) = (plan == Plan::Snapshot, Stage::Synchronizing);
-                send(context, link, plan);
+                observer.takes_tree = send(context, link, plan);
+                observer.stage = Stage::Synchronizing;
                 let membership = Some(context.members.committed_text().to_owned());
                 let message = FromLeader::NewLeader { epoch, membership };
                 context.out.push(Action::ToLearner { link, message });
