@@ -18,6 +18,7 @@ pub mod kill9;
 pub mod migration;
 pub mod mixed;
 pub mod namespaces;
+pub mod observer_master;
 pub mod ops;
 pub mod ports;
 pub mod process;

@@ -9,7 +9,8 @@ use interop::tally::Tally;
 use interop::toolbox::JavaRelease;
 use interop::toolbox::Toolbox;
 use interop::{
-    ensemble, folders, kazoo, kill9, migration, mixed, namespaces, reconfig, setup, shells, shim, smoke,
+    ensemble, folders, kazoo, kill9, migration, mixed, namespaces, observer_master, reconfig, setup, shells,
+    shim, smoke,
 };
 
 /// Ferrokeeper's proofs as a black box.
@@ -124,6 +125,15 @@ enum Suite {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Let followers serve observers, of ours and Java's.
+    ObserverMaster {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+        /// The releases of Java, `java-3.8` and `java-3.9`; both without it.
+        #[arg(long)]
+        java: Vec<String>,
+    },
     /// Change the members of running ensembles, of ours and mixed with Java's.
     Reconfig {
         /// The server under test.
@@ -214,6 +224,10 @@ fn run(suite: Suite) -> Result<Tally> {
         Suite::Mixed { server, java, seed } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
             ("mixed", mixed::run(&toolbox, &server, &releases(&java)?, seed)?)
+        }
+        Suite::ObserverMaster { server, java } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("observer-master", observer_master::run(&toolbox, &server, &releases(&java)?)?)
         }
         Suite::Reconfig { server, seed } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;

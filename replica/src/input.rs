@@ -122,6 +122,8 @@ pub enum PeerInput {
     PeerDisconnected(ServerId),
     /// Somebody has connected to the quorum port.
     LearnerConnected(LinkId),
+    /// Somebody has connected to the port for observers.
+    ObserverConnected(LinkId),
     /// The connection to the leader that was asked for stands.
     LeaderConnected(LinkId),
     /// A learner has said something.

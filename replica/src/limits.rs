@@ -18,3 +18,15 @@ pub const EXPIRED_PER_TICK: usize = 2_000;
 /// Sessions that a leader does not know and is asked for, while a quorum confirms that it leads. Whoever asks when there are
 /// so many is sent away: all of a server's clients fit.
 pub const DOUBTS_MAX: usize = 20_000;
+
+/// Renewals that a learner waits for, its own clients' and those of the observers that it serves. The sum is that of
+/// [`DOUBTS_MAX`]: the leader keeps as many.
+pub const RENEWALS_MAX: usize = 20_000;
+
+/// Syncs of observers that a follower has passed on and the leader has not answered: a few megabytes. The observer that
+/// asks for more is parted with.
+pub const OBSERVER_SYNCS_MAX: usize = 50_000;
+
+/// Bytes of requests that a follower keeps for one observer, because they must not leave before a sync is answered. As
+/// many as are read of a connection before they are processed; an observer beyond that is parted with.
+pub const HELD_BYTES_MAX: usize = 32 << 20;

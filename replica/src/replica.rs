@@ -10,6 +10,7 @@ mod local_sessions;
 mod read_only;
 mod reconfig;
 mod roles;
+mod serving_observers;
 mod snapshot_pace;
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ use self::doubts::{Asker, Doubts};
 use self::forwarded::Renewals;
 use self::housekeeping::Reaper;
 use self::learner_snapshots::Transfers;
+use self::serving_observers::Proxied;
 use self::snapshot_pace::SnapshotPace;
 use crate::input::{ConnectionId, Input, Now};
 use crate::limits;
@@ -68,6 +70,7 @@ pub struct Replica {
     /// Syncs that have begun.
     syncs: u64,
     renewals: Renewals,
+    proxied: Proxied,
     doubts: Doubts,
     transfers: Transfers,
     /// When reads are served although nobody leads.
@@ -140,6 +143,7 @@ impl Replica {
             progress: Progress { committed: last, syncs: 0 },
             syncs: 0,
             renewals: Renewals::default(),
+            proxied: Proxied::default(),
             doubts: Doubts::default(),
             transfers: Transfers::default(),
             read_only_at_ms: None,

@@ -33,6 +33,7 @@ pub struct Status {
     digest_mismatches: AtomicU64,
     role: AtomicU8,
     learners: Mutex<Option<LearnerCounts>>,
+    observers_served: AtomicU64,
     role_since_ms: AtomicU64,
 }
 
@@ -74,6 +75,11 @@ impl Status {
         *self.learners.lock()
     }
 
+    /// The observers in sync that this follower serves, as of the last tick; 0 if it does not follow.
+    pub fn observers_served(&self) -> u64 {
+        self.observers_served.load(Ordering::Relaxed)
+    }
+
     /// Since when the server is what it is, by the monotonic clock.
     pub fn role_since_ms(&self) -> u64 {
         self.role_since_ms.load(Ordering::Relaxed)
@@ -86,6 +92,10 @@ impl Status {
 
     pub(crate) fn set_learners(&self, learners: Option<LearnerCounts>) {
         *self.learners.lock() = learners;
+    }
+
+    pub(crate) fn set_observers_served(&self, count: usize) {
+        self.observers_served.store(count as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn set_applied(&self, zxid: Zxid) {

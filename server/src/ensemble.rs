@@ -3,6 +3,7 @@
 mod gate;
 mod log_transfer;
 mod members;
+mod observer_masters;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use protocol::peer::membership::ClientEndpoint;
-use protocol::peer::{Membership, Notification};
+use protocol::peer::{LearnerKind, Membership, Notification};
 use protocol::{ServerId, Zxid};
 use replica::{Input, Outlet, PeerInput, PeerOutput, Replica};
 use storage::directory::DataFolders;
@@ -29,6 +30,7 @@ use zab::{Action, LinkId};
 pub use self::gate::{Gate, Notices};
 use self::log_transfer::LogTransfer;
 pub use self::members::{Change, Members};
+use self::observer_masters::ObserverMasters;
 use crate::client_port::door;
 use crate::context::{ServerContext, Standing};
 use crate::dynamic_config::DynamicConfigError;
@@ -88,6 +90,8 @@ pub struct Ensemble {
     notices: Arc<Notices>,
     /// Packets of this turn, by link: each goes to its link in one piece.
     outgoing: BTreeMap<LinkId, Vec<u8>>,
+    /// Where followers serve observers; none in an ensemble where they do not.
+    masters: Option<ObserverMasters>,
     /// Links that wait for a snapshot to begin.
     writers: BTreeMap<LinkId, StreamWriter>,
     log_transfer: LogTransfer,
@@ -103,6 +107,8 @@ impl Ensemble {
         notices: Arc<Notices>,
         (port, handle): (PeerPort, PeerHandle),
     ) -> Ensemble {
+        let port_for_observers =
+            server.settings.ensemble.as_ref().and_then(|ensemble| ensemble.observer_master_port);
         let epochs = EpochFiles::new(Arc::clone(storage.folders.disk()), storage.folders.snapshots());
         let log_transfer = LogTransfer::new(Arc::clone(&server));
         Ensemble {
@@ -114,6 +120,7 @@ impl Ensemble {
             handle,
             notices,
             outgoing: BTreeMap::new(),
+            masters: port_for_observers.map(ObserverMasters::new),
             writers: BTreeMap::new(),
             log_transfer,
             outputs: Vec::new(),
@@ -211,12 +218,8 @@ impl Ensemble {
             Action::Activate(membership) => self.activate(membership)?,
             Action::Notify { to, notification } => self.handle.notify(to, &notification),
             Action::ConnectPeers => self.handle.connect_all(),
-            Action::ConnectLeader { link, leader, within_ms } => {
-                let member = self.members.find(leader);
-                let addresses = member.map_or(&[][..], |member| &member.addresses);
-                let addresses = addresses.iter().map(|address| (address.host.clone(), address.quorum_port));
-                let within_ms = within_ms.min(self.connect_ms());
-                self.handle.connect_leader(link, addresses.collect(), within_ms);
+            Action::ConnectLeader { link, leader, kind, within_ms } => {
+                self.connect(link, leader, kind, within_ms.min(self.connect_ms()));
             }
             Action::ToLearner { link, message } => message.encode(self.outgoing.entry(link).or_default()),
             Action::ToLeader { link, message } => message.encode(self.outgoing.entry(link).or_default()),
@@ -239,6 +242,22 @@ impl Ensemble {
             }
         }
         Ok(After::Nothing)
+    }
+
+    /// Dials the leader, or, for an observer in an ensemble whose followers serve those, the next follower.
+    fn connect(&mut self, link: LinkId, leader: ServerId, kind: LearnerKind, within_ms: u64) {
+        let masters = self.masters.as_mut().filter(|_| kind == LearnerKind::Observer);
+        let master = masters.and_then(|masters| masters.next(self.members.in_force(), leader));
+        let learns_from = master.as_ref().map_or(leader, |(master, _)| *master);
+        self.server.stats.learns_from.store(learns_from.get(), Ordering::Relaxed);
+        if let Some((master, addresses)) = master {
+            info!(%master, %leader, "this observer goes to a follower");
+            return self.handle.connect_observer_master(link, addresses, within_ms);
+        }
+        let member = self.members.find(leader);
+        let addresses = member.map_or(&[][..], |member| &member.addresses);
+        let addresses = addresses.iter().map(|address| (address.host.clone(), address.quorum_port));
+        self.handle.connect_leader(link, addresses.collect(), within_ms);
     }
 
     /// Other members count from now on, and they and this server itself may be elsewhere.
@@ -264,7 +283,9 @@ impl Ensemble {
             );
             return Ok(());
         };
-        if after.addresses != before.addresses {
+        // Who votes serves observers.
+        let serves = self.masters.is_some() && after.role != before.role;
+        if after.addresses != before.addresses || serves {
             self.handle.rebind(after.clone());
         }
         if after.client != before.client {

@@ -436,6 +436,18 @@ fn peer_settings(settings: &EnsembleSettings) -> PeerSettings {
     }
 }
 
+/// A transaction's two packets while an observer is brought in sync, apart from the transaction.
+const SYNC_PACKETS_BYTES: usize = 64;
+
+/// What is known of the history may wait for an observer at once, while it is brought in sync; and then as much as
+/// `observerMaster.sizeLimit` says.
+fn observer_outbox_bytes_max(settings: &EnsembleSettings) -> usize {
+    let PeerSettings { history_entries_max, history_bytes_max, .. } = peer_settings(settings);
+    history_bytes_max
+        + history_entries_max * SYNC_PACKETS_BYTES
+        + settings.observer_master_size_limit as usize
+}
+
 /// How often a learner dials its leader before it looks again (`Learner.connectToLeader`).
 const LEARNER_CONNECT_ATTEMPTS: u32 = 5;
 
@@ -464,6 +476,8 @@ fn join_ensemble(
         tick_ms: settings.tick_ms,
         init_limit: settings.init_limit,
         sync_limit: settings.sync_limit,
+        observer_master_port: settings.observer_master_port,
+        observer_outbox_bytes_max: observer_outbox_bytes_max(settings),
         learner_connect_attempts: LEARNER_CONNECT_ATTEMPTS,
         learner_connect_delay_ms: settings.learner_connect_delay_ms,
         packet_bytes_max: context.settings.limits.record_bytes_max as usize,

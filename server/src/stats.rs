@@ -155,6 +155,8 @@ pub struct ServerStats {
     pub snapshot: Latency,
     /// Snapshots that failed.
     pub snapshot_errors: AtomicU64,
+    /// Whom this server last went to in order to learn: the leader, or an observer's follower.
+    pub learns_from: AtomicI64,
     /// The zxid of the last snapshot, -1 if there was none since the start.
     pub last_snapshot_zxid: AtomicI64,
 }

@@ -101,6 +101,7 @@ const STEPS: &[Step] = &[
     ),
     interop("mixed-kills", "nor when one of them is Java's", "ensemble --and java-3.9 --cycles 18"),
     interop("mixed", "Java and we are one ensemble, whoever leads", "mixed"),
+    interop("observer-master", "followers serve observers, Java's ours and ours Java's", "observer-master"),
     interop("migration", "an ensemble moves from Java to us and back under load", "migration"),
     interop("reconfig", "the members of a running ensemble change under load", "reconfig"),
     interop("namespaces", "an ensemble survives a network that fails under it", "namespaces"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::peer::{FromLeader, FromLearner, Membership, Notification};
+use protocol::peer::{FromLeader, FromLearner, LearnerKind, Membership, Notification};
 use protocol::{Epoch, ServerId, Zxid};
 
 use crate::link::LinkId;
@@ -58,12 +58,14 @@ pub enum Action {
     },
     /// Dial every voter that is not connected to the election port.
     ConnectPeers,
-    /// Dial the leader's quorum port.
+    /// Dial the leader's quorum port, or, as an observer, perhaps a follower that serves observers.
     ConnectLeader {
         /// The name of the connection to be.
         link: LinkId,
         /// Whom.
         leader: ServerId,
+        /// What this server will say it is.
+        kind: LearnerKind,
         /// How long trying may take.
         within_ms: u64,
     },
@@ -157,6 +159,6 @@ pub enum Role {
         /// The leader's epoch.
         epoch: Epoch,
         /// Follower or observer.
-        kind: protocol::peer::LearnerKind,
+        kind: LearnerKind,
     },
 }

@@ -98,6 +98,8 @@ pub(crate) struct Plan {
     pub(crate) breakage: Option<Breakage>,
     /// Servers that the membership does not name.
     pub(crate) outsiders: Vec<i64>,
+    /// Observers that go to a follower instead of the leader, and to which.
+    pub(crate) masters: BTreeMap<i64, i64>,
 }
 
 impl Plan {
@@ -107,6 +109,7 @@ impl Plan {
             settings: PeerSettings { tick_ms: 100, join_pause_ms: 0, ..PeerSettings::new(ServerId::new(0)) },
             breakage: None,
             outsiders: Vec::new(),
+            masters: BTreeMap::new(),
         }
     }
 

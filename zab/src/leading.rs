@@ -12,7 +12,6 @@ mod synchronize;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use protocol::peer::message::PROTOCOL_VERSION;
 use protocol::peer::{FromLeader, FromLearner};
 use protocol::{Epoch, ServerId, Zxid};
 
@@ -26,6 +25,7 @@ use self::reconfiguration::HandOver;
 use crate::action::{Action, Role};
 use crate::breakage::Breakage;
 use crate::context::{Context, GiveUp};
+use crate::introduction::objection;
 use crate::link::LinkId;
 use crate::quorum::VoterSet;
 
@@ -188,15 +188,8 @@ impl Leading {
                 if learner.stage != Stage::Connected {
                     return self.turn_away(context, link, "it introduced itself twice");
                 }
-                if protocol_version < PROTOCOL_VERSION {
-                    return self.turn_away(context, link, "it speaks a protocol from before 3.4");
-                }
-                if server == Some(context.settings.me) {
-                    return self.turn_away(context, link, "it claims to be this server");
-                }
-                let proposed = context.members.proposed().map(|membership| membership.version);
-                if membership_version > context.members.version() && Some(membership_version) != proposed {
-                    return self.turn_away(context, link, "it knows a newer membership");
+                if let Some(why) = objection(context, server, protocol_version, membership_version) {
+                    return self.turn_away(context, link, why);
                 }
                 (learner.kind, learner.server, learner.stage) = (kind, server, Stage::Introduced);
                 (learner.late_syncs, learner.turns_epochs) = (late_syncs, turns_epochs);

@@ -15,6 +15,7 @@ use crate::action::{Action, Role};
 use crate::breakage::Breakage;
 use crate::context::{Context, GiveUp};
 use crate::link::LinkId;
+use crate::serving_observers::ServingObservers;
 use crate::settings::PeerSettings;
 
 /// How far the learner has come.
@@ -64,6 +65,8 @@ pub(crate) struct Learning {
     leader_membership: i64,
     /// The version of the membership in the leader's tree, if that is newer than what this server goes by.
     tree_membership: i64,
+    /// Those that learn from this server, while it serves and is a follower.
+    pub observers: ServingObservers,
 }
 
 impl Learning {
@@ -94,6 +97,7 @@ impl Learning {
             needs_snapshot: false,
             leader_membership: 0,
             tree_membership: 0,
+            observers: ServingObservers::new(),
         };
         learning.dial_if_due(context);
         learning
@@ -107,8 +111,9 @@ impl Learning {
     fn dial_if_due(&mut self, context: &mut Context<'_>) {
         if self.stage == Stage::Pausing && context.now_ms >= self.started_ms {
             self.stage = Stage::Connecting;
-            let (link, leader) = (self.link, self.leader);
-            context.out.push(Action::ConnectLeader { link, leader, within_ms: context.settings.init_ms() });
+            let (link, leader, kind) = (self.link, self.leader, self.kind);
+            let within_ms = context.settings.init_ms();
+            context.out.push(Action::ConnectLeader { link, leader, kind, within_ms });
         }
     }
 
@@ -122,6 +127,11 @@ impl Learning {
     /// The connection that this attempt lives by.
     pub fn link(&self) -> LinkId {
         self.link
+    }
+
+    /// The epoch that the leader has named.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Whether clients are served.
@@ -180,7 +190,7 @@ impl Learning {
                 self.on_proposal(context, zxid, envelope)
             }
             (FromLeader::Commit { zxid }, stage) if stage >= Stage::Synchronizing => {
-                self.on_commit(context, zxid)
+                self.on_commit(context, zxid, None)
             }
             (FromLeader::Inform { zxid, envelope }, stage) if stage >= Stage::Synchronizing => {
                 self.on_inform(context, zxid, envelope)
@@ -285,7 +295,13 @@ impl Learning {
         Ok(())
     }
 
-    fn on_commit(&mut self, context: &mut Context<'_>, zxid: Zxid) -> Result<(), GiveUp> {
+    /// `next_leader` says who leads from then on, if this is a reconfiguration.
+    fn on_commit(
+        &mut self,
+        context: &mut Context<'_>,
+        zxid: Zxid,
+        next_leader: Option<ServerId>,
+    ) -> Result<(), GiveUp> {
         if zxid <= self.skip_up_to {
             return Ok(());
         }
@@ -294,6 +310,7 @@ impl Learning {
         }
         self.committed = self.committed.max(zxid);
         if self.stage == Stage::Serving {
+            self.observers.inform(context, self.committed, next_leader);
             self.apply(context);
         }
         Ok(())
@@ -301,7 +318,7 @@ impl Learning {
 
     fn on_inform(&mut self, context: &mut Context<'_>, zxid: Zxid, envelope: Bytes) -> Result<(), GiveUp> {
         self.on_proposal(context, zxid, envelope)?;
-        self.on_commit(context, zxid)
+        self.on_commit(context, zxid, None)
     }
 
     /// Everything up to `context.durable` is on this server's stable storage.
@@ -358,14 +375,20 @@ impl Learning {
     /// Time has passed.
     pub fn on_tick(&mut self, context: &mut Context<'_>) -> Result<(), GiveUp> {
         self.dial_if_due(context);
-        if context.now_ms >= self.deadline_ms(context.settings) {
+        self.observers.on_tick(context);
+        if context.now_ms >= self.patience_ms(context.settings) {
             return Err(GiveUp::Look("the leader says nothing"));
         }
         Ok(())
     }
 
-    /// When [`Learning::on_tick`] has something to do: to connect, or to give the leader up unless it says something.
+    /// When [`Learning::on_tick`] has something to do.
     pub fn deadline_ms(&self, settings: &PeerSettings) -> u64 {
+        self.patience_ms(settings).min(self.observers.deadline_ms())
+    }
+
+    /// When to connect, or to give the leader up unless it says something.
+    fn patience_ms(&self, settings: &PeerSettings) -> u64 {
         match self.stage {
             Stage::Pausing => self.started_ms,
             Stage::Connecting => self.started_ms + settings.init_ms(),

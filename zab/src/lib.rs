@@ -3,7 +3,8 @@
 //! Events go in, actions come out; there is no socket, file, clock, thread or random number here, and transactions are
 //! opaque bytes. Whoever drives a peer carries out its actions in their order.
 //!
-//! Start with [`Peer`]; the roles are in [`election`], `leading` and `learning`.
+//! Start with [`Peer`]; the roles are in [`election`], `leading`, `learning` and, for a
+//! follower with observers, `serving_observers`.
 
 pub mod action;
 #[doc(hidden)]
@@ -15,6 +16,7 @@ mod explore;
 #[cfg(test)]
 mod harness;
 pub mod history;
+mod introduction;
 pub mod invariants;
 mod leading;
 mod learning;
@@ -24,6 +26,7 @@ pub mod peer;
 pub mod quorum;
 #[cfg(test)]
 mod scenario;
+mod serving_observers;
 pub mod settings;
 pub mod synchronization;
 

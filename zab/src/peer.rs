@@ -1,6 +1,7 @@
 //! One server of an ensemble: looking for a leader, leading, or learning from one (`QuorumPeer`).
 
 mod membership;
+mod observers;
 mod view;
 
 use std::collections::BTreeSet;
@@ -197,7 +198,7 @@ impl Peer {
         }
     }
 
-    /// A learner has said something.
+    /// A learner has said something, on either port for learners.
     pub fn on_learner_message(
         &mut self,
         now_ms: u64,
@@ -216,7 +217,7 @@ impl Peer {
                     out.push(Action::Close { link, why: "it does not wait for an answer" });
                 }
             }
-            State::Learning(_) => {}
+            State::Learning(_) => self.on_observer_message(now_ms, link, message, out),
         }
     }
 
@@ -288,7 +289,7 @@ impl Peer {
             State::Learning(learning) if learning.link() == link => {
                 self.look(now_ms, "the connection to the leader is gone", out);
             }
-            State::Learning(_) => {}
+            State::Learning(learning) => learning.observers.on_closed(link),
         }
     }
 
@@ -420,7 +421,9 @@ impl Peer {
                 } else {
                     self.failed_joins.saturating_add(1)
                 };
-                out.push(Action::Close { link: learning.link(), why: "this server no longer follows" });
+                for link in learning.observers.links().chain([learning.link()]) {
+                    out.push(Action::Close { link, why: "this server no longer follows" });
+                }
             }
             State::Looking => {}
         }

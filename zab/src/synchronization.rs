@@ -1,3 +1,4 @@
 //! Bringing a learner's log to the leader's (`LearnerHandler.syncFollower`).
 
 pub mod plan;
+pub(crate) mod send;

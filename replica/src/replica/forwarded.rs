@@ -1,7 +1,7 @@
 //! Requests between servers: what learners ask of their leader for their clients (`LearnerHandler`, `Learner`,
 //! `FollowerRequestProcessor`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,14 +14,52 @@ use zab::{Action, LinkId};
 use super::doubts::Asker;
 use super::{Known, Replica, Standing, find};
 use crate::input::{ConnectionId, Now};
+use crate::limits;
 use crate::output::{Delivery, Fact};
 use crate::pipeline::queue::Work;
 use crate::sessions::Owner;
 
-/// Sessions that clients want to take up again here, while the leader is asked whether they are alive. At most one per
-/// connection.
+/// Who wants to take a session up again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Renewal {
+    /// A client of this server, with this timeout.
+    Client(ConnectionId, i32),
+    /// An observer that this server serves, for a client of its own.
+    Observer(LinkId),
+}
+
+/// Sessions that are to be taken up again, while the leader is asked whether they are alive. It answers for each session
+/// in the order in which it was asked.
 #[derive(Default)]
-pub(super) struct Renewals(BTreeMap<SessionId, (ConnectionId, i32)>);
+pub(super) struct Renewals {
+    by_session: BTreeMap<SessionId, VecDeque<Renewal>>,
+    count: usize,
+}
+
+impl Renewals {
+    fn put(&mut self, session: SessionId, renewal: Renewal) {
+        self.count += 1;
+        self.by_session.entry(session).or_default().push_back(renewal);
+    }
+
+    fn take(&mut self, session: SessionId) -> Option<Renewal> {
+        let waiting = self.by_session.get_mut(&session)?;
+        let oldest = waiting.pop_front();
+        if waiting.is_empty() {
+            self.by_session.remove(&session);
+        }
+        self.count -= 1;
+        oldest
+    }
+
+    /// A client that asks for the session now.
+    fn client_of(&self, session: SessionId) -> Option<ConnectionId> {
+        self.by_session.get(&session)?.iter().rev().find_map(|renewal| match renewal {
+            Renewal::Client(connection, _) => Some(*connection),
+            Renewal::Observer(_) => None,
+        })
+    }
+}
 
 impl Replica {
     /// Asks the leader for a write. Its transaction will complete the entry.
@@ -69,6 +107,7 @@ impl Replica {
             Standing::Learning { link } => {
                 let Some(connection) = find(&mut self.connections, id) else { return };
                 let ids = Arc::clone(&connection.ids);
+                self.proxied.note_sync();
                 self.ask(link, (session, ids), (xid, op), body);
             }
             _ => self.peer.sync(now.monotonic_ms, self.syncs, &mut self.actions),
@@ -77,17 +116,48 @@ impl Replica {
 
     /// Asks the leader whether the session is alive.
     pub(super) fn renew(&mut self, link: LinkId, id: ConnectionId, session: SessionId, timeout_ms: i32) {
-        if let Some((earlier, _)) = self.renewals.0.insert(session, (id, timeout_ms)) {
+        if let Some(earlier) = self.renewals.client_of(session).filter(|&earlier| earlier != id) {
             // The same client has given up its last attempt.
             self.outputs.deliveries.push(Delivery::Close { connection: earlier });
             self.forget(earlier);
         }
-        self.emit(Action::ToLeader { link, message: FromLearner::Revalidate { session, timeout_ms } });
+        self.ask_for_renewal(link, session, timeout_ms, Renewal::Client(id, timeout_ms));
     }
 
-    /// The leader's answer to [`Replica::renew`].
+    pub(super) fn ask_for_renewal(
+        &mut self,
+        leader: LinkId,
+        session: SessionId,
+        timeout_ms: i32,
+        renewal: Renewal,
+    ) {
+        if self.renewals.count >= limits::RENEWALS_MAX {
+            // Whoever it is comes again. Of an observer's clients it is the observer that loses patience with us.
+            if let Renewal::Client(connection, _) = renewal {
+                self.outputs.deliveries.push(Delivery::Close { connection });
+                self.forget(connection);
+            }
+            return;
+        }
+        self.renewals.put(session, renewal);
+        self.emit(Action::ToLeader {
+            link: leader,
+            message: FromLearner::Revalidate { session, timeout_ms },
+        });
+    }
+
+    /// The leader's answer to [`Replica::ask_for_renewal`].
     pub(super) fn on_renewed(&mut self, now: Now, session: SessionId, alive: bool) {
-        let Some((id, timeout_ms)) = self.renewals.0.remove(&session) else { return };
+        let (id, timeout_ms) = match self.renewals.take(session) {
+            None => return,
+            Some(Renewal::Client(id, timeout_ms)) => (id, timeout_ms),
+            Some(Renewal::Observer(link)) if !self.peer.serves(link) => return,
+            Some(Renewal::Observer(link)) if alive => return self.hand_to_learner(now, link, session),
+            Some(Renewal::Observer(link)) => {
+                let message = FromLeader::Revalidate { session, valid: false };
+                return self.emit(Action::ToLearner { link, message });
+            }
+        };
         if find(&mut self.connections, id).is_none() {
             return;
         }
@@ -104,7 +174,7 @@ impl Replica {
     }
 
     pub(super) fn forget_renewals(&mut self) {
-        self.renewals.0.clear();
+        self.renewals = Renewals::default();
     }
 
     /// A learner asks whether a session is alive, to serve it from now on.

@@ -23,10 +23,12 @@ impl Replica {
             PeerInput::PeerConnected(peer) => self.peer.on_peer_connected(now_ms, peer, actions),
             PeerInput::PeerDisconnected(peer) => self.peer.on_peer_disconnected(now_ms, peer, actions),
             PeerInput::LearnerConnected(link) => self.peer.on_learner_connected(now_ms, link, actions),
+            PeerInput::ObserverConnected(link) => self.peer.on_observer_connected(now_ms, link, actions),
             PeerInput::LeaderConnected(link) => self.peer.on_leader_connected(now_ms, link, actions),
             PeerInput::LinkClosed(link) => {
                 self.peer.on_link_closed(now_ms, link, actions);
                 self.forget_transfer(link);
+                self.proxied.forget(link);
             }
             PeerInput::SnapshotArriving(link) => self.peer.on_snapshot_arriving(link),
             PeerInput::SnapshotInstalled { link, zxid } => {
@@ -54,8 +56,15 @@ impl Replica {
         self.shared.status.set_applied(last);
     }
 
-    fn on_learner_message(&mut self, now: Now, link: LinkId, message: FromLearner) {
-        if self.peer.serves(link) {
+    fn on_learner_message(&mut self, now: Now, link: LinkId, mut message: FromLearner) {
+        if let Standing::Learning { link: leader } = self.standing {
+            if self.peer.serves(link) {
+                match self.on_observer_message(now, (leader, link), message) {
+                    Some(rest) => message = rest,
+                    None => return,
+                }
+            }
+        } else if self.peer.serves(link) {
             match &message {
                 FromLearner::Request { session, cxid, op, body, ids } => {
                     return self.on_forwarded(now, link, (*session, ids), (*cxid, *op), body);
@@ -85,12 +94,12 @@ impl Replica {
                 }
             }
             FromLeader::Ping { zxid } => {
-                let heard = self.shared.sessions.lock().heard_since(self.last_ping_ms);
+                let heard = self.take_heard();
                 self.last_ping_ms = now.monotonic_ms;
                 self.peer.answer_ping(now.monotonic_ms, link, *zxid, heard, &mut self.actions);
             }
             FromLeader::Sync if self.peer.learns_from(link) => {
-                self.progress.syncs = (self.progress.syncs + 1).min(self.syncs);
+                self.on_sync_answered(now);
             }
             FromLeader::Revalidate { session, valid } if self.peer.learns_from(link) => {
                 self.on_renewed(now, *session, *valid);
@@ -159,7 +168,10 @@ impl Replica {
                     self.proposals.retain(|(zxid, _)| *zxid <= to);
                 }
             }
-            Action::Close { link, .. } => self.forget_transfer(*link),
+            Action::Close { link, .. } => {
+                self.forget_transfer(*link);
+                self.proxied.forget(*link);
+            }
             _ => {}
         }
         self.peer_outputs.push(PeerOutput::Do(action));
@@ -199,6 +211,7 @@ impl Replica {
     pub(super) fn note_learners(&self) {
         if self.standing != (Standing::Leading { alone: true }) {
             self.shared.status.set_learners(self.peer.learner_counts());
+            self.shared.status.set_observers_served(self.peer.observers_served().unwrap_or(0));
         }
     }
 
@@ -222,6 +235,7 @@ impl Replica {
         self.progress.syncs = self.syncs;
         self.reaper.candidates.clear();
         self.forget_renewals();
+        self.proxied.clear();
         self.doubts.clear();
         self.forget_transfers();
     }

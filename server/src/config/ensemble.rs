@@ -70,6 +70,11 @@ pub struct EnsembleSettings {
     /// Wait between two attempts to connect to the leader (`leaderConnectDelayDuringRetryMs`,
     /// default 100).
     pub learner_connect_delay_ms: u32,
+    /// Port at which followers serve observers, and observers connect to them (`observerMasterPort`, default none).
+    pub observer_master_port: Option<u16>,
+    /// Bytes of transactions that wait for an observer which does not take them, before it is parted with
+    /// (`observerMaster.sizeLimit`, default 32 MiB).
+    pub observer_master_size_limit: u32,
     /// Whether this server serves clients while it leads (`leaderServes`, default yes).
     pub leader_serves_clients: bool,
     /// Committed transactions kept in memory for learners that were away (`commitLogCount`,
@@ -121,6 +126,8 @@ impl EnsembleSettings {
         let connection_timeout_ms = small(reader.number("cnxTimeout", 1..=i64::MAX)?);
         let (notification_interval_min_ms, notification_interval_max_ms) = notification_intervals(reader)?;
         let learner_connect_delay_ms = small(reader.number("leaderConnectDelayDuringRetryMs", 0..=i64::MAX)?);
+        let observer_master_port = observer_master_port(reader)?;
+        let observer_master_size_limit = small(reader.number_at_least("observerMaster.sizeLimit", 0)?);
         let leader_serves_clients = reader.flag("leaderServes")?;
         let commit_log_count = small(reader.number_at_least("commitLogCount", 500)?);
         let epoch_transactions_max =
@@ -165,6 +172,8 @@ impl EnsembleSettings {
             notification_interval_min_ms,
             notification_interval_max_ms,
             learner_connect_delay_ms,
+            observer_master_port,
+            observer_master_size_limit,
             leader_serves_clients,
             commit_log_count,
             epoch_transactions_max,
@@ -298,6 +307,12 @@ fn log_sync(reader: &mut Reader) -> Result<LogSync, ConfigError> {
             LogSync::Share { millionths: DEFAULT_MILLIONTHS }
         }
     })
+}
+
+/// Java opens none for zero and less.
+fn observer_master_port(reader: &mut Reader) -> Result<Option<u16>, ConfigError> {
+    let port = reader.number("observerMasterPort", i64::MIN..=i64::from(u16::MAX))?;
+    Ok(u16::try_from(port).ok().filter(|&port| port > 0))
 }
 
 fn notification_intervals(reader: &mut Reader) -> Result<(u32, u32), ConfigError> {

@@ -290,7 +290,7 @@ fn questionable_lines_are_named_once() {
         ("authProvider.1=org.example.Provider", NotBuilt, &["authProvider.1", "refused"]),
         ("requestThrottleLimit=5", NotBuilt, &["globalOutstandingLimit"]),
         ("snapshotSizeFactor=0.5", Ignored, &["no followers"]),
-        ("observerMasterPort=2191", NotBuilt, &["observers"]),
+        ("observerMasterPort=2191", Ignored, &["observers"]),
         ("peerType=observer", Ignored, &["observer"]),
         ("reconfigEnabled=true", Ignored, &["no members to change"]),
         ("autopurge.snapRetainCount=1", Adjusted, &["3 is used"]),

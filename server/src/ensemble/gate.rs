@@ -76,6 +76,11 @@ impl PeerSink for Gate {
         self.push(PeerInput::LearnerConnected(link));
     }
 
+    fn observer_connected(&self, link: LinkId, from: SocketAddr) {
+        debug!(%link, %from, "an observer has connected");
+        self.push(PeerInput::ObserverConnected(link));
+    }
+
     fn leader_connected(&self, link: LinkId) {
         debug!(%link, "connected to the leader");
         self.push(PeerInput::LeaderConnected(link));

@@ -22,7 +22,8 @@ use super::election_mesh::{Mesh, introduction};
 use super::handle::{LeaderDial, Shared};
 use super::learner_link::{self, Link, OtherEnd};
 use super::limits::{
-    ACCEPT_PAUSE, BIND_PAUSE, INTRODUCTIONS_MAX, LINKS_MAX, RESOLVER_THREADS, SWEEP_INTERVAL,
+    ACCEPT_PAUSE, BIND_PAUSE, INTRODUCTIONS_MAX, LINKS_MAX, OUTBOX_BYTES_MAX, RESOLVER_THREADS,
+    SWEEP_INTERVAL,
 };
 use super::listen::Port;
 use super::{LinkId, PeerPortSettings, PeerSink};
@@ -214,7 +215,7 @@ impl Server {
         self.doors.accept(listener, Duration::ZERO, tasks);
         match port {
             Port::Election => self.hear_introduction(socket, from, tasks),
-            Port::Quorum => self.on_learner(socket, from, tasks),
+            Port::Quorum | Port::Observers => self.on_learner(port, socket, from, tasks),
         }
     }
 
@@ -235,7 +236,7 @@ impl Server {
         self.introductions.insert(number, task);
     }
 
-    fn on_learner(&mut self, socket: TcpStream, from: SocketAddr, tasks: &mut Tasks) {
+    fn on_learner(&mut self, port: Port, socket: TcpStream, from: SocketAddr, tasks: &mut Tasks) {
         if self.accepted.len() >= LINKS_MAX {
             let Some(silent) = self.accepted.values().find(|link| !link.has_spoken()) else {
                 warn!(%from, "closed a connection on the quorum port: there are too many");
@@ -245,10 +246,17 @@ impl Server {
             let id = silent.id();
             self.accepted.remove(&id);
         }
-        let link = Arc::new(Link::new(self.shared.new_link()));
+        let outbox_bytes_max = match port {
+            Port::Observers => self.settings.observer_outbox_bytes_max,
+            Port::Quorum | Port::Election => OUTBOX_BYTES_MAX,
+        };
+        let link = Arc::new(Link::new(self.shared.new_link(), outbox_bytes_max));
         self.shared.register(&link);
         self.accepted.insert(link.id(), Arc::clone(&link));
-        self.sink.learner_connected(link.id(), from);
+        match port {
+            Port::Observers => self.sink.observer_connected(link.id(), from),
+            Port::Quorum | Port::Election => self.sink.learner_connected(link.id(), from),
+        }
         self.serve(link, socket, OtherEnd::Learner, tasks);
     }
 
@@ -266,10 +274,10 @@ impl Server {
     }
 
     fn dial_leader(&self, dial: LeaderDial, tasks: &mut Tasks) {
-        let LeaderDial { link, addresses, limit } = dial;
+        let LeaderDial { link, addresses, limit, once } = dial;
         let patience = Patience {
             limit,
-            attempts: self.settings.learner_connect_attempts,
+            attempts: if once { 1 } else { self.settings.learner_connect_attempts },
             attempt_limit: self.settings.leader_attempt_timeout(),
             pause: Duration::from_millis(self.settings.learner_connect_delay_ms.into()),
         };

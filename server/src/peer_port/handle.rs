@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::LinkId;
 use super::learner_link::Link;
+use super::limits::OUTBOX_BYTES_MAX;
 use super::snapshot_transfer::StreamWriter;
 
 /// Where to find the other servers.
@@ -24,6 +25,8 @@ pub(super) struct LeaderDial {
     pub link: Arc<Link>,
     pub addresses: Vec<(String, u16)>,
     pub limit: Duration,
+    /// Whether one attempt is enough: there are others to be dialed.
+    pub once: bool,
 }
 
 /// What waits for the peer thread. Bounded by the number of servers: of each kind of request only the newest counts,
@@ -158,16 +161,25 @@ impl PeerHandle {
     ///
     /// `link` must come from [`PeerHandle::new_link`] and be used once.
     pub fn connect_leader(&self, link: LinkId, addresses: Vec<(String, u16)>, limit_ms: u64) {
-        let link = Arc::new(Link::new(link));
+        self.dial(link, addresses, limit_ms, false);
+    }
+
+    /// The same for a follower that may serve this observer: one attempt, as there are others to go to.
+    pub fn connect_observer_master(&self, link: LinkId, addresses: Vec<(String, u16)>, limit_ms: u64) {
+        self.dial(link, addresses, limit_ms, true);
+    }
+
+    fn dial(&self, link: LinkId, addresses: Vec<(String, u16)>, limit_ms: u64, once: bool) {
+        let link = Arc::new(Link::new(link, OUTBOX_BYTES_MAX));
         self.shared.register(&link);
         let limit = Duration::from_millis(limit_ms);
-        self.mail(|mail| mail.leader_dials.push(LeaderDial { link, addresses, limit }));
+        self.mail(|mail| mail.leader_dials.push(LeaderDial { link, addresses, limit, once }));
     }
 
     /// Appends packets to what a link is to send. They leave with the next [`PeerHandle::flush`] at the latest.
     ///
     /// `encode` runs under the link's lock: it must only append. A link whose other end does not read is closed
-    /// when 256 MiB wait.
+    /// when 256 MiB wait, one of an observer's sooner (`PeerPortSettings::observer_outbox_bytes_max`).
     pub fn write(&self, link: LinkId, encode: impl FnOnce(&mut Vec<u8>)) {
         if let Some(link) = self.shared.link(link)
             && link.append(encode)

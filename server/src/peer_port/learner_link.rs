@@ -45,10 +45,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub fn new(id: LinkId) -> Link {
+    /// A link that ends when more than so many bytes of packets wait to be sent.
+    pub fn new(id: LinkId, outbox_bytes_max: usize) -> Link {
         Link {
             id,
-            outbox: Mutex::default(),
+            outbox: Mutex::new(Outbox::new(outbox_bytes_max)),
             to_send: Notify::new(),
             shut: Mutex::default(),
             shutting: Notify::new(),

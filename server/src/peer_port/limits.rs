@@ -15,7 +15,8 @@ pub const READ_BYTES_FIRST: usize = 64 << 10;
 
 /// Unsent bytes of packets beyond which a link is closed. A learner that is this far behind takes a snapshot sooner
 /// than it catches up; at 8 learners that is 2 GiB, reached only if all stop reading at once. A quarter of a
-/// million writes of 1 KiB wait in it while a learner reads its snapshot.
+/// million writes of 1 KiB wait in it while a learner reads its snapshot. An observer that a follower serves gets as
+/// much as `observerMaster.sizeLimit` says, and what bringing it in sync takes.
 pub const OUTBOX_BYTES_MAX: usize = 256 << 20;
 
 /// Room of an empty outbox that is kept.

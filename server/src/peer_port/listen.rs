@@ -1,34 +1,39 @@
-//! Binding the two ports.
+//! Binding the ports.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
+use protocol::peer::MemberRole;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
 use super::PeerPortSettings;
 use super::limits::{BACKLOG, BIND_PAUSE};
 
-/// Which of the two ports.
+/// Which of the ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::peer_port) enum Port {
     Election,
     Quorum,
+    /// For observers, of a follower.
+    Observers,
 }
 
-/// Binds both ports on every own address, trying as often as the settings say.
+/// Binds the ports on every own address, trying as often as the settings say.
 pub(super) fn bind_all(settings: &PeerPortSettings) -> io::Result<Vec<(Port, TcpListener)>> {
     let mut listeners = Vec::new();
-    let mut wildcards = Vec::new();
+    let mut opened = Vec::new();
     for address in &settings.own.addresses {
-        for (port, number) in [(Port::Election, address.election_port), (Port::Quorum, address.quorum_port)] {
-            if settings.listen_on_all {
-                if wildcards.contains(&number) {
-                    continue;
-                }
-                wildcards.push(number);
-            }
+        let observers =
+            settings.observer_master_port.filter(|_| settings.own.role == MemberRole::Participant);
+        let ports = [(Port::Election, address.election_port), (Port::Quorum, address.quorum_port)];
+        for (port, number) in ports.into_iter().chain(observers.map(|number| (Port::Observers, number))) {
             let host = if settings.listen_on_all { None } else { Some(address.host.as_str()) };
+            // On all interfaces an address less is enough, and the port for observers is one for all.
+            if (settings.listen_on_all || port == Port::Observers) && opened.contains(&(port, host, number)) {
+                continue;
+            }
+            opened.push((port, host, number));
             let bound = with_retries(settings.election_bind_retries, || bind(host, number));
             let bound = bound.map_err(|error| {
                 let host = host.unwrap_or("all interfaces");

@@ -24,6 +24,11 @@ pub struct PeerPortSettings {
     pub init_limit: u32,
     /// Ticks that an answer may take.
     pub sync_limit: u32,
+    /// The port where this server serves observers while it follows, on all its hosts, if it votes
+    /// (`observerMasterPort`).
+    pub observer_master_port: Option<u16>,
+    /// Unsent bytes of packets beyond which an observer that is served there is parted with.
+    pub observer_outbox_bytes_max: usize,
     /// How often a leader is dialed (5).
     pub learner_connect_attempts: u32,
     /// The pause between these attempts (`zookeeper.leaderConnectDelayDuringRetryMs`, 100).

@@ -10,8 +10,8 @@ use super::{IncomingSnapshot, LinkId};
 /// Hears what happens on the peer port. Called on its thread, so it must be quick and must not block; it may call
 /// a [`super::PeerHandle`]. What it keeps it must bound: notifications come as fast as a peer sends them.
 ///
-/// Of each link it hears, in this order: [`PeerSink::learner_connected`] or [`PeerSink::leader_connected`], then
-/// what arrives, then exactly one [`PeerSink::link_closed`], also if the link was closed from here. A link that
+/// Of each link it hears, in this order: [`PeerSink::learner_connected`], [`PeerSink::observer_connected`] or
+/// [`PeerSink::leader_connected`], then what arrives, then exactly one [`PeerSink::link_closed`], also if the link was closed from here. A link that
 /// was to be dialed and never came to be ends with [`PeerSink::leader_unreachable`] instead.
 #[expect(clippy::wrong_self_convention, reason = "from whom a message comes, not what a value is made from")]
 pub trait PeerSink: Send + Sync + 'static {
@@ -27,6 +27,9 @@ pub trait PeerSink: Send + Sync + 'static {
 
     /// Somebody dialed the quorum port.
     fn learner_connected(&self, link: LinkId, from: SocketAddr);
+
+    /// Somebody dialed the port for observers.
+    fn observer_connected(&self, link: LinkId, from: SocketAddr);
 
     /// [`super::PeerHandle::connect_leader`] has succeeded.
     fn leader_connected(&self, link: LinkId);

@@ -4,6 +4,7 @@ mod hostile;
 mod links;
 mod mesh;
 mod node;
+mod observers;
 mod rebind;
 mod recorder;
 mod snapshots;

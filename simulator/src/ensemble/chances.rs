@@ -21,6 +21,8 @@ pub struct Chances {
     pub voters: usize,
     /// Servers that do not.
     pub observers: usize,
+    /// Whether observers go to followers instead of the leader.
+    pub observer_masters: bool,
     /// Clients.
     pub clients: usize,
     /// How long things go wrong, milliseconds.
@@ -94,6 +96,7 @@ impl Chances {
         let changes = Changes::draw(&mut aside, voters);
         let ends_early = aside.chance(1, 4);
         let counter_max = if ends_early { *aside.pick(&[12, 40, 150]) } else { u32::MAX - 1 };
+        let observer_masters = aside.chance(1, 2);
         let quiet = random.chance(1, 10);
         let mut disasters = [0; 11];
         for weight in &mut disasters {
@@ -105,6 +108,7 @@ impl Chances {
         Chances {
             voters,
             observers: *random.pick(&[0, 0, 1, 2]),
+            observer_masters,
             clients: random.between(2, 5) as usize + changes.as_ref().map_or(0, |changes| changes.operators),
             // Changes make for busy runs: these are shorter, so that all take about as long.
             stormy_ms: 60_000 + random.below(60_001) / if changes.is_some() { 4 } else { 1 },
@@ -183,6 +187,7 @@ impl Chances {
                 LengthMax::Unlimited,
                 LengthMax::Unlimited,
             ]),
+            observer_masters: self.observer_masters,
             bug,
         }
     }

@@ -432,8 +432,10 @@ impl Member {
     ) -> Result<(), Trouble> {
         match (port, arrival) {
             (Port::Election, arrival) => self.on_mesh_arrival(scene, end, arrival),
-            (Port::Quorum { .. }, Arrival::Packet(packet)) => return self.on_link_packet(scene, end, packet),
-            (Port::Quorum { .. }, Arrival::Closed) => self.on_link_gone(scene, end),
+            (Port::Quorum { .. } | Port::Observers { .. }, Arrival::Packet(packet)) => {
+                return self.on_link_packet(scene, end, packet);
+            }
+            (Port::Quorum { .. } | Port::Observers { .. }, Arrival::Closed) => self.on_link_gone(scene, end),
             (Port::Client, Arrival::Packet(Packet::Frame(frame))) => self.on_frame(scene, end, frame),
             (Port::Client, _) => self.on_client_gone(scene, end),
         }
@@ -444,7 +446,12 @@ impl Member {
     pub fn on_connected(&mut self, scene: &mut Scene, end: EndOf, port: Port, other: Option<usize>) {
         match port {
             Port::Election => self.on_mesh_connected(scene, end, other),
-            Port::Quorum { link } => self.on_link_connected(scene, end, link),
+            Port::Quorum { link } => {
+                self.on_link_connected(scene, end, link, PeerInput::LearnerConnected);
+            }
+            Port::Observers { link } => {
+                self.on_link_connected(scene, end, link, PeerInput::ObserverConnected);
+            }
             Port::Client => self.on_client_connected(end),
         }
     }
@@ -453,7 +460,7 @@ impl Member {
     pub fn on_dial_failed(&mut self, scene: &mut Scene, to: usize, port: Port) {
         match port {
             Port::Election => self.mesh.on_dial_failed(to),
-            Port::Quorum { link } => {
+            Port::Quorum { link } | Port::Observers { link } => {
                 let link = LinkId::new(link);
                 if self.links.remove(&link).is_some() {
                     self.push(scene, Item::Peer(PeerInput::LinkClosed(link)));

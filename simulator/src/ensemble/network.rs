@@ -45,6 +45,11 @@ pub enum Port {
         /// The learner's number for it.
         link: u64,
     },
+    /// A follower's, for an observer's link of this number.
+    Observers {
+        /// The observer's number for it.
+        link: u64,
+    },
     /// Clients.
     Client,
 }

@@ -42,6 +42,8 @@ pub struct Options {
     pub preloaded: usize,
     /// How long the log on disk may be that a learner gets instead of a snapshot.
     pub log_length_max: LengthMax,
+    /// Whether observers go to followers instead of the leader.
+    pub observer_masters: bool,
     /// A bug of the shell.
     pub bug: Option<Bug>,
 }

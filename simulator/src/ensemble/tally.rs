@@ -64,6 +64,8 @@ impl Figures for EnsembleFigures {
         "leader established",
         "follower in sync",
         "observer in sync",
+        "observer goes to a follower",
+        "observer in sync with a follower",
         "server looks for a leader again",
         "DIFF sent",
         "TRUNC sent",

@@ -66,7 +66,11 @@ impl Ensemble {
             }
             // The network connects whoever can be connected.
             Action::ConnectPeers => {}
-            Action::ConnectLeader { link, leader, .. } => self.dial(id, link, leader.get()),
+            Action::ConnectLeader { link, leader, kind, .. } => {
+                let observes = kind == LearnerKind::Observer;
+                let master = self.plan.masters.get(&id).copied().filter(|_| observes);
+                self.dial(id, link, (master.unwrap_or(leader.get()), master.is_some()));
+            }
             Action::ToLearner { link, message } => {
                 // What comes behind a log that cannot be sent to its end never leaves.
                 if let Some(connection) = self.connection_of(id, link)
@@ -198,7 +202,7 @@ impl Ensemble {
         result
     }
 
-    fn dial(&mut self, id: i64, learner_link: LinkId, leader: i64) {
+    fn dial(&mut self, id: i64, learner_link: LinkId, (leader, as_observer): (i64, bool)) {
         let starts = self.server(id).starts;
         let dialed = learner_link.get() & (DIALS_PER_START - 1);
         let leader_link = LinkId::new((id as u64 * DIALS_PER_START + starts) * DIALS_PER_START + dialed);
@@ -206,6 +210,7 @@ impl Ensemble {
             learner: id,
             learner_link,
             learner_open: true,
+            as_observer,
             leader,
             leader_link,
             leader_open: false,

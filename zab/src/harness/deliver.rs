@@ -53,8 +53,9 @@ impl Ensemble {
         let Some(found) = Rc::make_mut(&mut self.connections).get_mut(&connection) else { return };
         found.leader_open = true;
         let found = found.clone();
-        self.step(found.leader, |peer, now_ms, out| {
-            peer.on_learner_connected(now_ms, found.leader_link, out)
+        self.step(found.leader, |peer, now_ms, out| match found.as_observer {
+            true => peer.on_observer_connected(now_ms, found.leader_link, out),
+            false => peer.on_learner_connected(now_ms, found.leader_link, out),
         });
         self.step(found.learner, |peer, now_ms, out| {
             peer.on_leader_connected(now_ms, found.learner_link, out)

@@ -17,6 +17,8 @@ pub(crate) struct Connection {
     pub(crate) learner: i64,
     pub(crate) learner_link: LinkId,
     pub(crate) learner_open: bool,
+    /// Whether it goes to the port where followers serve observers.
+    pub(crate) as_observer: bool,
     pub(crate) leader: i64,
     pub(crate) leader_link: LinkId,
     /// Not before the leader has accepted it.

@@ -10,6 +10,7 @@ use crate::breakage::Breakage;
 use crate::context::{Context, GiveUp};
 use crate::link::LinkId;
 use crate::synchronization::plan::{Plan, meet, plan};
+use crate::synchronization::send::send;
 
 impl Leading {
     /// Brings the learner in sync, at once unless the log on disk is to be asked first.
@@ -67,40 +68,8 @@ impl Leading {
     /// Brings the learner's log to this one's, and makes it hear of everything from then on. The decision and the
     /// beginning of forwarding are one step, so that nothing is left out or sent twice.
     fn carry_out_plan(&mut self, context: &mut Context<'_>, link: LinkId, plan: Plan) {
-        let epoch = self.epoch;
         let Some(learner) = self.learners.get_mut(&link) else { return };
-        let send = |context: &mut Context<'_>, message| context.out.push(Action::ToLearner { link, message });
-        let (base, committed) = (context.history.base(), context.history.committed());
-        let after = match plan {
-            Plan::Diff { after } => {
-                send(context, FromLeader::Diff { zxid: committed });
-                after
-            }
-            Plan::Truncate { to } if context.makes(Breakage::KeepTail) => {
-                send(context, FromLeader::Diff { zxid: committed });
-                to
-            }
-            Plan::Truncate { to } => {
-                send(context, FromLeader::Truncate { zxid: to });
-                to
-            }
-            Plan::Snapshot | Plan::ConsultLog => {
-                learner.takes_long = true;
-                context.out.push(Action::SendSnapshot { link });
-                committed
-            }
-        };
-        // The log up to where memory begins, and memory from there on.
-        if after < base {
-            learner.takes_long = true;
-            context.out.push(Action::SendLog { link, after, up_to: base });
-        }
-        let missed: Vec<_> =
-            context.history.known_committed().filter(|entry| entry.zxid > after).cloned().collect();
-        for entry in missed {
-            send(context, FromLeader::Proposal { zxid: entry.zxid, envelope: entry.envelope });
-            send(context, FromLeader::Commit { zxid: entry.zxid });
-        }
+        learner.takes_long = send(context, link, plan);
         // What it has acknowledged over an earlier connection may just have been cut off.
         if let Some(server) = learner.voter().filter(|_| !context.makes(Breakage::KeepCutAcks)) {
             for proposal in &mut self.pending {
@@ -109,13 +78,14 @@ impl Leading {
         }
         learner.stage = Stage::Synchronizing;
         let (kind, membership) = (learner.kind, Some(self.membership_text(context)));
-        send(context, FromLeader::NewLeader { epoch, membership });
+        let say = |context: &mut Context<'_>, message| context.out.push(Action::ToLearner { link, message });
+        say(context, FromLeader::NewLeader { epoch: self.epoch, membership });
         // Behind NEWLEADER: what is only proposed is no part of the history that it ends, and some Java learners fail if
         // a proposal from before it is committed after it (ZOOKEEPER-4394).
         if kind == LearnerKind::Follower {
             let outstanding: Vec<_> = context.history.uncommitted().cloned().collect();
             for entry in outstanding {
-                send(context, FromLeader::Proposal { zxid: entry.zxid, envelope: entry.envelope });
+                say(context, FromLeader::Proposal { zxid: entry.zxid, envelope: entry.envelope });
             }
         }
     }

@@ -7,6 +7,7 @@ use super::{Learning, Stage};
 use crate::action::Action;
 use crate::breakage::Breakage;
 use crate::context::{Context, GiveUp};
+use crate::history::History;
 
 impl Learning {
     /// The leader asks for the promise that this server follows nobody else into that epoch.
@@ -32,8 +33,15 @@ impl Learning {
         }
         self.epoch = epoch;
         self.history_end = context.history.last();
+        self.observers.close_all(context, "another epoch has begun");
         self.on_synced(context);
         Ok(())
+    }
+
+    /// Whether observers can be brought in sync: what they are told is the history that this epoch begins with must be
+    /// committed, as they hear of nothing else.
+    pub fn may_serve_observers(&self, history: &History) -> bool {
+        self.is_serving() && history.committed() >= self.history_end
     }
 
     /// Stores the epoch once all that comes before it is on stable storage.

@@ -106,7 +106,7 @@ impl Learning {
             Some(membership) => put_into_force(context, membership, None)?,
             None => None,
         };
-        self.on_commit(context, zxid)?;
+        self.on_commit(context, zxid, Some(leader))?;
         if change.is_some_and(|change| change.role) || leader != self.leader {
             return Err(GiveUp::Follow { leader, zxid });
         }

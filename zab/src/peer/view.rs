@@ -11,7 +11,11 @@ use crate::link::LinkId;
 impl Peer {
     /// Whether requests and session renewals that come over this link are to be heeded: it belongs to a learner in sync.
     pub fn serves(&self, link: LinkId) -> bool {
-        matches!(&self.state, State::Leading(leading) if leading.serves(link))
+        match &self.state {
+            State::Leading(leading) => leading.serves(link),
+            State::Learning(learning) => learning.observers.serves(link),
+            State::Looking => false,
+        }
     }
 
     /// Whether this link goes to the leader, and the leader's word on how to synchronize is still to come.

@@ -1,6 +1,7 @@
 //! The commands of the scenarios. `testdata/ensemble/README.md` explains them to those who write scenarios.
 
-use protocol::peer::{FromLeader, FromLearner};
+use protocol::peer::message::PROTOCOL_VERSION;
+use protocol::peer::{FromLeader, FromLearner, LearnerKind};
 use protocol::{Epoch, SessionId, Zxid};
 use scenario::number;
 
@@ -118,9 +119,15 @@ fn plan(voters: i64, options: &[&str]) -> Plan {
         plan.settings.counter_max = number(counter_max) as u32;
     }
     plan.outsiders = list("outsiders");
+    let masters = find("masters").into_iter().flat_map(|pairs| pairs.split(','));
+    plan.masters = masters.map(observer_and_master).collect();
+    if !plan.masters.is_empty() {
+        // The master need not serve anybody at the moment, and is dialed again and again.
+        plan.settings.join_pause_ms = 50;
+    }
     plan.settings.reconfig_enabled = options.contains(&"reconfig");
     for option in options {
-        let names = ["observers=", "history=", "counters=", "outsiders=", "reconfig"];
+        let names = ["observers=", "history=", "counters=", "outsiders=", "masters=", "reconfig"];
         let known = names.iter().any(|name| option.starts_with(name));
         assert!(known, "{option:?} is no option of an ensemble");
     }
@@ -161,6 +168,24 @@ fn each_other(world: &mut World, id: i64, step: impl Fn(&mut World, i64, i64)) {
 
 fn forged(words: &[&str]) -> Cargo {
     match words {
+        [info @ ("FOLLOWERINFO" | "OBSERVERINFO"), accepted] => {
+            let kind = match *info {
+                "FOLLOWERINFO" => LearnerKind::Follower,
+                _ => LearnerKind::Observer,
+            };
+            Cargo::ToLeader(FromLearner::Info {
+                kind,
+                accepted_epoch: Epoch::new(number(accepted) as u32),
+                server: None,
+                protocol_version: PROTOCOL_VERSION,
+                membership_version: 0,
+                late_syncs: true,
+                turns_epochs: false,
+            })
+        }
+        ["ACKEPOCH", at] => {
+            Cargo::ToLeader(FromLearner::AckEpoch { last_zxid: zxid(at), current_epoch: None })
+        }
         ["ACK", at] => Cargo::ToLeader(FromLearner::Ack { zxid: zxid(at) }),
         ["PROPOSAL", at] => {
             Cargo::ToLearner(FromLeader::Proposal { zxid: zxid(at), envelope: (*at).to_owned().into() })
@@ -203,6 +228,12 @@ fn zxid(word: &str) -> Zxid {
 fn direction(word: &str) -> (i64, i64) {
     let (from, to) = word.split_once("->").unwrap_or_else(|| panic!("{word:?} is not from->to"));
     (number(from), number(to))
+}
+
+/// `4:1`: observer 4 goes to follower 1.
+fn observer_and_master(pair: &str) -> (i64, i64) {
+    let (observer, master) = pair.split_once(':').unwrap_or_else(|| panic!("{pair:?} is no pair"));
+    (number(observer), number(master))
 }
 
 fn numbers(list: &str) -> Option<Vec<i64>> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
+use std::sync::atomic::Ordering::Relaxed;
 
 use ::tree::{QuotaValues, Tree};
 use replica::status::ServerRole;
@@ -50,6 +51,12 @@ fn write_ensemble(out: &mut Text, server: &ServerContext) -> fmt::Result {
         ServerRole::Standalone | ServerRole::Looking | ServerRole::ReadOnly => "looking",
     };
     put(out, "peer_state", state)?;
+    if status.role() == ServerRole::Observer {
+        put(out, "observer_master_id", server.stats.learns_from.load(Relaxed))?;
+    }
+    if status.role() == ServerRole::Follower {
+        put(out, "synced_observers", status.observers_served())?;
+    }
     put(out, "quorum_size", standing.read().membership.voters().count())?;
     let Some(learners) = status.learners() else { return Ok(()) };
     put(out, "learners", learners.connected)?;

@@ -52,10 +52,10 @@ keys! { Ensemble:
         => not_built("every server writes log and snapshots");
     "observerMasterPort", FileOnly, Int, "0", "TCP port",
         "Port on which followers serve observers."
-        => not_built("no such port is opened; observers connect to the leader");
+        => in_ensembles("it has no observers");
     "observerMaster.sizeLimit", Prefixed, Int, "33554432", "bytes",
-        "Transactions that a follower keeps for its observers."
-        => not_built("observers connect to the leader");
+        "Transactions that may wait for an observer that a follower serves; one that is further behind must come again."
+        => in_ensembles("it has no observers");
     "observer.reconnectDelayMs", Prefixed, Long, "0", "ms",
         "Time an observer waits before it connects again."
         => not_built("this time cannot be set");

@@ -63,6 +63,8 @@ fn three_server_lines_are_an_ensemble_with_the_defaults_of_java() {
         notification_interval_min_ms: 200,
         notification_interval_max_ms: 60_000,
         learner_connect_delay_ms: 100,
+        observer_master_port: None,
+        observer_master_size_limit: 32 << 20,
         leader_serves_clients: true,
         commit_log_count: 500,
         epoch_transactions_max: 0xffff_fffe,
@@ -79,11 +81,18 @@ fn every_setting_of_an_ensemble_is_read() {
                 electionPortBindRetry=0\ncnxTimeout=010\nfastleader.minNotificationInterval=20\n\
                 fastleader.maxNotificationInterval=0x30\nleaderConnectDelayDuringRetryMs=0\nleaderServes=no\n\
                 commitLogCount=0700\nlocalSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n\
-                ferrokeeper.epochTransactionsMax=64\n";
+                ferrokeeper.epochTransactionsMax=64
+observerMasterPort=2191
+\
+                observerMaster.sizeLimit=0x100000
+";
     let settings = member("1", &format!("{THREE}{text}"));
     assert_eq!((settings.tick_ms, settings.connect_to_learner_master_limit), (100, 7));
     assert!(settings.listen_on_all_ips && !settings.leader_serves_clients);
     assert!(settings.local_sessions && settings.local_sessions_upgrade);
+    assert_eq!(settings.observer_master_port, Some(2191));
+    assert_eq!(settings.observer_master_size_limit, 1 << 20);
+    assert_eq!(member("1", &format!("{THREE}observerMasterPort=-1")).observer_master_port, None);
     assert_eq!(settings.election_bind_retries, None);
     assert_eq!(settings.connection_timeout_ms, 10, "Integer.parseInt");
     assert_eq!(settings.notification_interval_min_ms, 20);
@@ -272,7 +281,6 @@ fn what_other_members_would_suffer_from_stops_the_start() {
 fn what_members_do_without_is_named() {
     for (text, part) in [
         ("portUnification=true", "without TLS only"),
-        ("observerMasterPort=2191", "observers connect to the leader"),
         ("syncEnabled=false", "every server writes log and snapshots"),
         ("forceSnapshotSync=true", "followers get the log"),
     ] {

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use crate::peer_port::limits::{OUTBOX_BYTES_KEPT, OUTBOX_BYTES_MAX};
+use crate::peer_port::limits::OUTBOX_BYTES_KEPT;
 use crate::peer_port::snapshot_transfer::OutgoingChunks;
 
 /// Packets and raw streams in order. Filled by any thread, emptied by the link's task.
-#[derive(Default)]
 pub(super) struct Outbox {
+    bytes_max: usize,
     segments: VecDeque<Segment>,
     /// Bytes of packets that wait or are being sent.
     packet_bytes: usize,
@@ -33,12 +33,25 @@ pub(super) enum Next {
 
 /// More waits than may.
 #[derive(Debug, thiserror::Error)]
-#[error("it does not read: {waiting} bytes wait for it, and at most {OUTBOX_BYTES_MAX} may")]
+#[error("it does not read: {waiting} bytes wait for it, and at most {most} may")]
 pub(super) struct Full {
     waiting: usize,
+    most: usize,
 }
 
 impl Outbox {
+    /// At most so many bytes of packets may wait.
+    pub fn new(bytes_max: usize) -> Outbox {
+        Outbox {
+            bytes_max,
+            segments: VecDeque::new(),
+            packet_bytes: 0,
+            announced: false,
+            closed: false,
+            spare: Vec::new(),
+        }
+    }
+
     /// Appends packets. Says whether the task must be told.
     pub fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<bool, Full> {
         if self.closed {
@@ -54,8 +67,8 @@ impl Outbox {
         let before = bytes.len();
         encode(bytes);
         self.packet_bytes += bytes.len() - before;
-        if self.packet_bytes > OUTBOX_BYTES_MAX {
-            return Err(Full { waiting: self.packet_bytes });
+        if self.packet_bytes > self.bytes_max {
+            return Err(Full { waiting: self.packet_bytes, most: self.bytes_max });
         }
         Ok(self.announce())
     }
@@ -106,6 +119,8 @@ mod tests {
     use super::*;
     use crate::peer_port::StreamWriter;
 
+    const MAX: usize = 1 << 20;
+
     fn packets(outbox: &mut Outbox) -> Option<Vec<u8>> {
         match outbox.next() {
             Next::Packets(bytes) => Some(bytes),
@@ -115,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_task_is_told_once_of_many_packets() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(MAX);
         let mut told = |bytes: &[u8]| outbox.append(|out| out.extend_from_slice(bytes)).unwrap();
         assert_eq!([told(b"a"), told(b"b"), told(b"c")], [true, false, false]);
         assert_eq!(packets(&mut outbox), Some(b"abc".to_vec()));
@@ -124,7 +139,7 @@ mod tests {
 
     #[test]
     fn packets_stay_behind_the_stream_they_were_written_behind() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(MAX);
         outbox.append(|out| out.push(1)).unwrap();
         let (_writer, chunks) = StreamWriter::new();
         outbox.append_stream(chunks);
@@ -137,8 +152,8 @@ mod tests {
 
     #[test]
     fn packets_being_sent_count_until_they_are() {
-        let mut outbox = Outbox::default();
-        let half = OUTBOX_BYTES_MAX / 2;
+        let mut outbox = Outbox::new(MAX);
+        let half = MAX / 2;
         outbox.append(|out| out.resize(half, 0)).unwrap();
         let sending = packets(&mut outbox).unwrap();
         outbox.append(|out| out.resize(half, 0)).unwrap();
@@ -149,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_closed_outbox_keeps_nothing() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(MAX);
         outbox.append(|out| out.push(1)).unwrap();
         outbox.close();
         assert!(!outbox.append(|out| out.push(2)).unwrap());

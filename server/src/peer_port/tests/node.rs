@@ -79,6 +79,8 @@ impl Node {
             tick_ms: 2_000,
             init_limit: 10,
             sync_limit: 5,
+            observer_master_port: None,
+            observer_outbox_bytes_max: 8 << 20,
             learner_connect_attempts: 5,
             learner_connect_delay_ms: 10,
             packet_bytes_max: 2 << 20,

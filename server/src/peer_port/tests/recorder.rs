@@ -19,6 +19,7 @@ pub enum Event {
     PeerConnected(ServerId),
     PeerDisconnected(ServerId),
     LearnerConnected(LinkId),
+    ObserverConnected(LinkId),
     LeaderConnected(LinkId),
     LeaderUnreachable(LinkId, String),
     FromLearner(LinkId, Vec<FromLearner>, usize),
@@ -165,6 +166,10 @@ impl PeerSink for Recorder {
 
     fn learner_connected(&self, link: LinkId, _from: SocketAddr) {
         self.record(Event::LearnerConnected(link));
+    }
+
+    fn observer_connected(&self, link: LinkId, _from: SocketAddr) {
+        self.record(Event::ObserverConnected(link));
     }
 
     fn leader_connected(&self, link: LinkId) {

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use protocol::ServerId;
 use protocol::Zxid;
-use protocol::peer::{FromLeader, FromLearner, FromPacket, PacketReader};
+use protocol::peer::{FromLeader, FromLearner, FromPacket, LearnerKind, PacketReader};
 use replica::PeerInput;
 use zab::LinkId;
 
@@ -32,8 +32,23 @@ struct Arriving {
 }
 
 impl Member {
-    pub(super) fn dial_leader(&mut self, scene: &mut Scene, link: LinkId, leader: ServerId, within_ms: u64) {
+    pub(super) fn dial_leader(
+        &mut self,
+        scene: &mut Scene,
+        link: LinkId,
+        (leader, kind): (ServerId, LearnerKind),
+        within_ms: u64,
+    ) {
         self.links.insert(link, Link::default());
+        if kind == LearnerKind::Observer
+            && scene.options.observer_masters
+            && let Some(master) = self.choose_master(scene, leader)
+        {
+            let from = (Place::Host(self.life.host), self.life.life);
+            let port = Port::Observers { link: link.get() };
+            // One attempt: there are others.
+            return scene.network.dial(&mut scene.schedule, from, (master.get() - 1) as usize, port, 0);
+        }
         if !self.knows_place_of((leader.get() - 1) as usize) {
             self.links.remove(&link);
             return self.push(scene, Item::Peer(PeerInput::LinkClosed(link)));
@@ -43,7 +58,26 @@ impl Member {
         scene.network.dial(&mut scene.schedule, from, (leader.get() - 1) as usize, port, within_ms);
     }
 
-    pub(super) fn on_link_connected(&mut self, scene: &mut Scene, end: EndOf, dialed: u64) {
+    /// A voter that does not lead; now and then the leader all the same, which must turn observers away.
+    fn choose_master(&self, scene: &mut Scene, leader: ServerId) -> Option<ServerId> {
+        let voters: Vec<ServerId> = self.members.committed.voters().collect();
+        if !voters.iter().any(|&voter| voter != leader) {
+            return None;
+        }
+        let others = voters.into_iter().filter(|&voter| voter != leader || scene.random.chance(1, 8));
+        let others: Vec<ServerId> = others.collect();
+        scene.oracle.tally.note("observer goes to a follower");
+        Some(*scene.random.pick(&others))
+    }
+
+    /// `accepted` is what somebody who has dialed this server is to it.
+    pub(super) fn on_link_connected(
+        &mut self,
+        scene: &mut Scene,
+        end: EndOf,
+        dialed: u64,
+        accepted: impl FnOnce(LinkId) -> PeerInput,
+    ) {
         let (link, input) = if end.1 == DIALER {
             let link = LinkId::new(dialed);
             if !self.links.contains_key(&link) {
@@ -54,7 +88,7 @@ impl Member {
         } else {
             self.last_link += 1;
             let link = LinkId::new(self.last_link);
-            (link, PeerInput::LearnerConnected(link))
+            (link, accepted(link))
         };
         self.links.insert(link, Link { end: Some(end), ..Link::default() });
         self.push(scene, Item::Peer(input));

@@ -61,14 +61,20 @@ impl Member {
             Action::Truncate { to, reload } => self.cut(scene, to, reload)?,
             Action::Notify { to, notification } => self.notify(scene, to, notification),
             Action::ConnectPeers => self.dial_peers(scene),
-            Action::ConnectLeader { link, leader, within_ms } => {
-                self.dial_leader(scene, link, leader, within_ms);
+            Action::ConnectLeader { link, leader, kind, within_ms } => {
+                self.dial_leader(scene, link, (leader, kind), within_ms);
             }
             Action::ToLearner { link, message } => {
                 match &message {
                     FromLeader::Diff { .. } => scene.oracle.tally.note("DIFF sent"),
                     FromLeader::Truncate { .. } => scene.oracle.tally.note("TRUNC sent"),
-                    FromLeader::NewLeader { epoch, .. } => scene.oracle.on_leading(*epoch, self.me)?,
+                    FromLeader::NewLeader { epoch, .. } if self.is_elected() => {
+                        scene.oracle.on_leading(*epoch, self.me)?;
+                    }
+                    FromLeader::UpToDate => {
+                        let served = self.replica.peer().observers_served().is_some();
+                        scene.oracle.tally.note_if(served, "observer in sync with a follower");
+                    }
                     _ => {}
                 }
                 self.send_to_learner(scene, link, message);
