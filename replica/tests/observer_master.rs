@@ -272,8 +272,12 @@ fn a_session_that_an_observer_takes_over_loses_its_connection_here() {
     follower.open(S);
     follower.take_up_here(S);
     follower.says(observer, renewal(S));
-    follower.leader_says(FromLeader::Revalidate { session: S, valid: true });
     assert_eq!(follower.shell.sync(), [(A, Got::Closed)]);
+    follower.leader_says(FromLeader::Revalidate { session: S, valid: true });
+    assert_eq!(
+        told(&mut follower.shell, observer).last(),
+        Some(&FromLeader::Revalidate { session: S, valid: true })
+    );
 }
 
 #[test]
@@ -283,14 +287,17 @@ fn a_late_request_of_a_session_that_has_moved_is_refused() {
     follower.open(S);
     follower.says(one, write(S, 1));
     follower.says(other, renewal(S));
-    follower.leader_says(FromLeader::Revalidate { session: S, valid: true });
     follower.asked();
+    // Behind the question, although the answer is still to come.
     follower.says(one, write(S, 2));
-    follower.says(other, write(S, 3));
-    assert_eq!(follower.asked(), [refused(S, 2), write(S, 3)]);
-    follower.take_up_here(S);
+    assert_eq!(follower.asked(), [refused(S, 2)]);
+    follower.leader_says(FromLeader::Revalidate { session: S, valid: true });
+    follower.says(one, write(S, 3));
     follower.says(other, write(S, 4));
-    assert_eq!(follower.asked(), [refused(S, 4)]);
+    assert_eq!(follower.asked(), [refused(S, 3), write(S, 4)]);
+    follower.take_up_here(S);
+    follower.says(other, write(S, 5));
+    assert_eq!(follower.asked(), [refused(S, 5)]);
 }
 
 #[test]

@@ -140,6 +140,17 @@ impl Replica {
             return;
         }
         self.renewals.put(session, renewal);
+        // At once: what came over another way after this would reach the leader behind the question, and perhaps behind
+        // the client's hearing that it is served elsewhere.
+        let owner = match renewal {
+            Renewal::Client(..) => Owner::Here,
+            Renewal::Observer(link) => Owner::Learner(link),
+        };
+        let moved = self.shared.sessions.lock().set_owner(session, owner);
+        if let Some(connection) = moved {
+            self.outputs.deliveries.push(Delivery::Close { connection });
+            self.forget(connection);
+        }
         self.emit(Action::ToLeader {
             link: leader,
             message: FromLearner::Revalidate { session, timeout_ms },

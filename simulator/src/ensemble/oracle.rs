@@ -242,7 +242,10 @@ impl Oracle {
         let sent = self.origin.claim(session, cxid, zxid)?;
         real_time::check_write(&sent, zxid)?;
         if let Some(code) = refusal(&txn.body)
-            && matches!(code, ErrorCode::SessionMoved | ErrorCode::SessionExpired)
+            && matches!(
+                code,
+                ErrorCode::SessionMoved | ErrorCode::SessionExpired | ErrorCode::MarshallingError
+            )
         {
             // The model knows nothing of who serves whom.
             self.sessions.check_refused(&self.model, session, code)?;

@@ -62,7 +62,11 @@ impl Sessions {
     /// A write was refused for what its session is.
     pub fn check_refused(&self, model: &Model, session: SessionId, code: ErrorCode) -> Verdict {
         let (holds, what) = match code {
-            ErrorCode::SessionMoved => (self.taken_up.contains(&session), "nobody has taken it elsewhere"),
+            // A follower that serves observers has the leader refuse what it cannot refuse itself; what cannot be read is
+            // refused without a transaction otherwise.
+            ErrorCode::SessionMoved | ErrorCode::MarshallingError => {
+                (self.taken_up.contains(&session), "nobody has taken it elsewhere")
+            }
             _ => {
                 let over = model.session_at(session, model.last()).is_none();
                 (over || self.ending.contains(&session), "nobody has ended it")
@@ -84,6 +88,7 @@ mod tests {
         let mut sessions = Sessions::default();
         assert!(sessions.check_refused(&model, session, ErrorCode::SessionExpired).is_ok(), "it is not open");
         assert!(sessions.check_refused(&model, session, ErrorCode::SessionMoved).is_err());
+        assert!(sessions.check_refused(&model, session, ErrorCode::MarshallingError).is_err());
         sessions.on_taken_up(session);
         assert!(sessions.check_refused(&model, session, ErrorCode::SessionMoved).is_ok());
     }
