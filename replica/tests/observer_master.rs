@@ -90,6 +90,7 @@ impl Follower {
                 protocol_version: PROTOCOL_VERSION,
                 membership_version: 0,
                 late_syncs,
+                turns_epochs: false,
             },
         );
         let last_zxid = self.shell.replica.peer().history().last();

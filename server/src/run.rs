@@ -432,7 +432,6 @@ fn peer_settings(settings: &EnsembleSettings) -> PeerSettings {
         history_entries_max: settings.commit_log_count.max(HISTORY_ENTRIES_LEAST) as usize,
         history_bytes_max: HISTORY_BYTES_MAX,
         counter_max: settings.epoch_transactions_max,
-        ..PeerSettings::new(settings.me)
     }
 }
 

@@ -11,6 +11,7 @@ pub mod driver;
 mod entries;
 mod files;
 mod mutate;
+mod peers;
 mod seeds;
 mod session;
 
@@ -38,6 +39,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "replay", run: files::replay, seeds: files::replay_seeds },
     Target { name: "log_file", run: files::log_file, seeds: files::log_seeds },
     Target { name: "snapshot_file", run: files::snapshot_file, seeds: files::snapshot_seeds },
+    Target { name: "peer_link", run: peers::link, seeds: peers::link_seeds },
+    Target { name: "election", run: peers::election, seeds: peers::election_seeds },
+    Target { name: "membership", run: peers::membership, seeds: peers::membership_seeds },
     Target { name: "session", run: session::session, seeds: session::session_seeds },
 ];
 

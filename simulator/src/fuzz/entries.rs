@@ -13,7 +13,7 @@ use protocol::{Acl, AclSlice, Reader, path as znode_path};
 
 /// Bytes of a character outside the basic plane: jute writes it as Java does, as two surrogates, which no decoder
 /// of UTF-8 reads back. What holds such characters is not compared with its copy.
-fn may_hold_surrogates(input: &[u8]) -> bool {
+pub(super) fn may_hold_surrogates(input: &[u8]) -> bool {
     input.iter().any(|&byte| byte >= 0xf0)
 }
 
