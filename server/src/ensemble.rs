@@ -218,8 +218,8 @@ impl Ensemble {
             Action::Activate(membership) => self.activate(membership)?,
             Action::Notify { to, notification } => self.handle.notify(to, &notification),
             Action::ConnectPeers => self.handle.connect_all(),
-            Action::ConnectLeader { link, leader, kind, within_ms } => {
-                self.connect(link, leader, kind, within_ms.min(self.connect_ms()));
+            Action::ConnectLeader { link, leader, kind, within_ms, failed_before } => {
+                self.connect(link, (leader, kind), within_ms.min(self.connect_ms()), failed_before);
             }
             Action::ToLearner { link, message } => message.encode(self.outgoing.entry(link).or_default()),
             Action::ToLeader { link, message } => message.encode(self.outgoing.entry(link).or_default()),
@@ -245,9 +245,15 @@ impl Ensemble {
     }
 
     /// Dials the leader, or, for an observer in an ensemble whose followers serve those, the next follower.
-    fn connect(&mut self, link: LinkId, leader: ServerId, kind: LearnerKind, within_ms: u64) {
+    fn connect(
+        &mut self,
+        link: LinkId,
+        (leader, kind): (ServerId, LearnerKind),
+        within_ms: u64,
+        failed_before: u32,
+    ) {
         let masters = self.masters.as_mut().filter(|_| kind == LearnerKind::Observer);
-        let master = masters.and_then(|masters| masters.next(self.members.in_force(), leader));
+        let master = masters.and_then(|masters| masters.next(self.members.in_force(), leader, failed_before));
         let learns_from = master.as_ref().map_or(leader, |(master, _)| *master);
         self.server.stats.learns_from.store(learns_from.get(), Ordering::Relaxed);
         if let Some((master, addresses)) = master {

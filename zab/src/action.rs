@@ -68,6 +68,8 @@ pub enum Action {
         kind: LearnerKind,
         /// How long trying may take.
         within_ms: u64,
+        /// How many attempts in a row have come to nothing before this one.
+        failed_before: u32,
     },
     /// Say something to a learner.
     ToLearner {

@@ -47,6 +47,8 @@ pub(crate) struct Learning {
     leader: ServerId,
     link: LinkId,
     kind: LearnerKind,
+    /// Attempts in a row that have come to nothing before this one.
+    failed_before: u32,
     stage: Stage,
     started_ms: u64,
     heard_ms: u64,
@@ -79,13 +81,14 @@ impl Learning {
         leader: ServerId,
         link: LinkId,
         kind: LearnerKind,
-        pause_ms: u64,
+        (failed_before, pause_ms): (u32, u64),
     ) -> Learning {
         context.out.push(Action::Became(Role::Joining { leader }));
         let mut learning = Learning {
             leader,
             link,
             kind,
+            failed_before,
             stage: Stage::Pausing,
             started_ms: context.now_ms + pause_ms,
             heard_ms: context.now_ms,
@@ -113,7 +116,8 @@ impl Learning {
             self.stage = Stage::Connecting;
             let (link, leader, kind) = (self.link, self.leader, self.kind);
             let within_ms = context.settings.init_ms();
-            context.out.push(Action::ConnectLeader { link, leader, kind, within_ms });
+            let failed_before = self.failed_before;
+            context.out.push(Action::ConnectLeader { link, leader, kind, within_ms, failed_before });
         }
     }
 

@@ -483,7 +483,8 @@ impl Peer {
         // A leader gives up when nobody comes within initLimit: all must be there well before.
         let longest_ms = self.ground.settings.init_ms() / 4;
         let pause_ms = (steps.min(JOIN_PAUSE_STEPS_MAX) * self.ground.settings.join_pause_ms).min(longest_ms);
-        let learning = Learning::begin(&mut self.ground.context(now_ms, out), leader, link, kind, pause_ms);
+        let attempt = (self.failed_joins, pause_ms);
+        let learning = Learning::begin(&mut self.ground.context(now_ms, out), leader, link, kind, attempt);
         let learning = if self.needs_snapshot { learning.without_history() } else { learning };
         self.state = State::Learning(learning);
     }

@@ -21,13 +21,19 @@ impl ObserverMasters {
         ObserverMasters { port, order: RandomState::new(), last: None }
     }
 
-    /// The next voter to try, and where: each in its turn. Not the leader, which serves nobody at that port; `None` if
-    /// there is no other voter.
+    /// The next voter to try, and where: each in its turn. `None` for the leader, which serves nobody at that port but
+    /// everybody at its own: its turn comes when all others were tried in vain. They may not serve observers, or not
+    /// before the leader has a quorum that this server is needed for, as one that is to vote.
     pub fn next(
         &mut self,
         membership: &Membership,
         leader: ServerId,
+        failed_before: u32,
     ) -> Option<(ServerId, Vec<(String, u16)>)> {
+        let others = membership.voters().filter(|&server| server != leader).count();
+        if failed_before as usize % (others + 1) == others {
+            return None;
+        }
         let place = |server: ServerId| (self.order.hash_one(server), server);
         let voters = membership.voters().filter(|&server| server != leader);
         let last = self.last.map(place);
@@ -48,7 +54,7 @@ mod tests {
     fn chosen(masters: &mut ObserverMasters, text: &str, leader: i64, times: usize) -> Vec<i64> {
         let membership = Membership::parse(text).unwrap();
         let leader = ServerId::new(leader);
-        (0..times).filter_map(|_| Some(masters.next(&membership, leader)?.0.get())).collect()
+        (0..times).filter_map(|_| Some(masters.next(&membership, leader, 0)?.0.get())).collect()
     }
 
     const FIVE: &str = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\nserver.4=d:1:2\nserver.5=e:1:2\n\
@@ -76,9 +82,20 @@ mod tests {
     #[test]
     fn a_voter_is_dialed_at_all_its_hosts_and_the_common_port() {
         let membership = Membership::parse("server.1=a:1:2|b:3:4\nserver.2=c:1:2").unwrap();
-        let (master, addresses) = ObserverMasters::new(2191).next(&membership, ServerId::new(2)).unwrap();
+        let (master, addresses) = ObserverMasters::new(2191).next(&membership, ServerId::new(2), 0).unwrap();
         assert_eq!(master, ServerId::new(1));
         assert_eq!(addresses, [("a".to_owned(), 2191), ("b".to_owned(), 2191)]);
+    }
+
+    #[test]
+    fn the_leaders_turn_comes_when_all_others_were_tried_in_vain() {
+        let membership = Membership::parse(FIVE).unwrap();
+        let mut masters = ObserverMasters::new(2191);
+        let goes_to_the_leader =
+            |failed_before| masters.next(&membership, ServerId::new(2), failed_before).is_none();
+        let turns: Vec<bool> = (0..12).map(goes_to_the_leader).collect();
+        let expected = [false, false, false, false, true, false, false, false, false, true, false, false];
+        assert_eq!(turns, expected);
     }
 
     #[test]

@@ -436,7 +436,7 @@ impl Member {
                 return self.on_link_packet(scene, end, packet);
             }
             (Port::Quorum { .. } | Port::Observers { .. }, Arrival::Closed) => self.on_link_gone(scene, end),
-            (Port::Client, Arrival::Packet(Packet::Frame(frame))) => self.on_frame(scene, end, frame),
+            (Port::Client, Arrival::Packet(Packet::Frame(frame))) => return self.on_frame(scene, end, frame),
             (Port::Client, _) => self.on_client_gone(scene, end),
         }
         Ok(())

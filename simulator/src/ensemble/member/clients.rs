@@ -101,7 +101,14 @@ impl Member {
         }
     }
 
-    pub(super) fn on_frame(&mut self, scene: &mut Scene, end: EndOf, frame: Vec<u8>) {
+    pub(super) fn on_frame(&mut self, scene: &mut Scene, end: EndOf, frame: Vec<u8>) -> Result<(), Trouble> {
+        // Mail comes before whatever is read of the tree: a role that has begun may have closed this connection.
+        self.deliver(scene)?;
+        self.receive(scene, end, frame);
+        Ok(())
+    }
+
+    fn receive(&mut self, scene: &mut Scene, end: EndOf, frame: Vec<u8>) {
         let Some(place) = self.clients.place_at(end) else { return };
         let now_ms = self.now(scene).monotonic_ms;
         let Some(connection) = &mut self.clients.places[place].connection else { return };

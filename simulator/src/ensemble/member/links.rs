@@ -38,11 +38,12 @@ impl Member {
         link: LinkId,
         (leader, kind): (ServerId, LearnerKind),
         within_ms: u64,
+        failed_before: u32,
     ) {
         self.links.insert(link, Link::default());
         if kind == LearnerKind::Observer
             && scene.options.observer_masters
-            && let Some(master) = self.choose_master(scene, leader)
+            && let Some(master) = self.choose_master(scene, leader, failed_before)
         {
             let from = (Place::Host(self.life.host), self.life.life);
             let port = Port::Observers { link: link.get() };
@@ -58,10 +59,12 @@ impl Member {
         scene.network.dial(&mut scene.schedule, from, (leader.get() - 1) as usize, port, within_ms);
     }
 
-    /// A voter that does not lead; now and then the leader all the same, which must turn observers away.
-    fn choose_master(&self, scene: &mut Scene, leader: ServerId) -> Option<ServerId> {
+    /// A voter that does not lead; now and then the leader all the same, which must turn observers away at that port.
+    /// `None` if the others were tried in vain.
+    fn choose_master(&self, scene: &mut Scene, leader: ServerId, failed_before: u32) -> Option<ServerId> {
         let voters: Vec<ServerId> = self.members.committed.voters().collect();
-        if !voters.iter().any(|&voter| voter != leader) {
+        let others = voters.iter().filter(|&&voter| voter != leader).count();
+        if failed_before as usize % (others + 1) == others {
             return None;
         }
         let others = voters.into_iter().filter(|&voter| voter != leader || scene.random.chance(1, 8));

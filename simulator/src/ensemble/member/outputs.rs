@@ -61,8 +61,8 @@ impl Member {
             Action::Truncate { to, reload } => self.cut(scene, to, reload)?,
             Action::Notify { to, notification } => self.notify(scene, to, notification),
             Action::ConnectPeers => self.dial_peers(scene),
-            Action::ConnectLeader { link, leader, kind, within_ms } => {
-                self.dial_leader(scene, link, (leader, kind), within_ms);
+            Action::ConnectLeader { link, leader, kind, within_ms, failed_before } => {
+                self.dial_leader(scene, link, (leader, kind), within_ms, failed_before);
             }
             Action::ToLearner { link, message } => {
                 match &message {
