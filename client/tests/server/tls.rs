@@ -1,0 +1,1 @@
+//! Sessions that outlive connections, and sessions that end.
