@@ -9,7 +9,7 @@ use protocol::{AclSlice, OpCode};
 use super::model::{Happened, PATHS, World};
 use super::*;
 
-const STEPS: usize = 400;
+const STEPS: usize = 600;
 const LIVES: u64 = 400;
 
 /// What a test knows about a watcher.
@@ -17,6 +17,7 @@ const LIVES: u64 = 400;
 struct Watched {
     path: &'static str,
     kind: WatchKind,
+    op: OpCode,
     /// The server's zxid in the answer that set it; `None` before.
     since: Option<i64>,
     /// mzxid or pzxid as the read found it; `None` for a node that did not exist.
@@ -78,8 +79,8 @@ impl Life {
             38..58 => self.to_server(),
             58..80 => self.to_client(),
             80..90 => self.somebody_else_writes(),
-            90..93 => self.cut(),
-            93..94 => self.session.set_hosts(self.now_ms, vec![host("b"), host("c")]),
+            90..91 => self.cut(),
+            91..92 => self.session.set_hosts(self.now_ms, vec![host("b"), host("c")]),
             _ => self.now_ms += self.rng.below(300),
         }
         self.settle();
@@ -133,6 +134,7 @@ impl Life {
         let watched = Watched {
             path,
             kind,
+            op,
             since: None,
             found: None,
             heard: vec![],
@@ -263,7 +265,7 @@ impl Life {
             Ok(Response::Data(_, stat) | Response::Stat(stat)) => Some(stat.mzxid.to_wire()),
             Ok(Response::Children(_, stat)) => Some(stat.pzxid.to_wire()),
             Ok(_) => Some(0),
-            Err(Error::Refused(ErrorCode::NoNode)) if watched.kind == WatchKind::Data => None,
+            Err(Error::Refused(ErrorCode::NoNode)) if watched.op == OpCode::Exists => None,
             Err(_) => {
                 watched.dropped = true;
                 return;
