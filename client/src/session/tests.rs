@@ -344,6 +344,26 @@ fn watches_are_told_of_what_came_after_the_last_answer_not_after_the_last_event(
 }
 
 #[test]
+fn answers_to_set_watches_do_not_hide_what_later_batches_have_to_tell() {
+    let mut script = Script::online(settings());
+    script.call_with(OpCode::GetData, 1, u64::MAX, watch(9, WatchKind::Data)).unwrap();
+    script.answer(1, 4, 0, |out| {
+        out.put_buffer(None);
+        Stat::default().write(out);
+    });
+    for _ in 0..2 {
+        script.session.on_closed(script.link, script.now_ms, 0);
+        script.dial();
+        script.accept(false);
+        let sent = script.sent();
+        let mut reader = Reader::new(&sent[4..]);
+        RequestHeader::read(&mut reader).unwrap();
+        assert_eq!(reader.i64().unwrap(), 4);
+        script.answer(-8, 9, 0, |_| {});
+    }
+}
+
+#[test]
 fn a_persistent_watch_is_told_that_it_missed_something() {
     let mut script = Script::online(settings());
     script.call_with(OpCode::AddWatch, 1, u64::MAX, watch(9, WatchKind::Persistent)).unwrap();

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +15,37 @@ use tokio::sync::watch;
 /// How long anything may take before a test fails.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Names a command that starts another server than ours; `{cfg}` stands for the path of its `zoo.cfg`.
+const SERVER_VARIABLE: &str = "CLIENT_TEST_SERVER";
+
 /// A running server; it stops and its folder goes when this is dropped.
 pub struct Running {
     pub address: SocketAddr,
-    _server: Server,
+    _server: Kind,
     _folder: tempfile::TempDir,
+}
+
+enum Kind {
+    #[allow(dead_code, reason = "kept for its Drop")]
+    Ours(Server),
+    Other(Child),
+}
+
+impl Drop for Kind {
+    fn drop(&mut self) {
+        if let Kind::Other(child) = self {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// Starts a server on a free port with some properties set.
 pub fn start(properties: &[(&str, &str)]) -> Running {
     let folder = tempfile::tempdir().unwrap();
+    if let Ok(command) = std::env::var(SERVER_VARIABLE) {
+        return start_other(&command, properties, folder);
+    }
     let source = ConfigSource {
         file: None,
         definitions: properties.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
@@ -32,7 +54,27 @@ pub fn start(properties: &[(&str, &str)]) -> Running {
     };
     let (settings, _) = Settings::load(&source).unwrap();
     let server = Server::start(settings).unwrap();
-    Running { address: server.client_address(), _server: server, _folder: folder }
+    Running { address: server.client_address(), _server: Kind::Ours(server), _folder: folder }
+}
+
+fn start_other(command: &str, properties: &[(&str, &str)], folder: tempfile::TempDir) -> Running {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut text = format!("dataDir={}\nclientPortAddress=127.0.0.1\n", folder.path().display());
+    text += &format!("clientPort={}\nadmin.enableServer=false\nextendedTypesEnabled=true\n", address.port());
+    // Of a key that is there twice, the last one counts.
+    for (name, value) in std::iter::once(&("tickTime", "3000")).chain(properties) {
+        text += &format!("{name}={value}\n");
+    }
+    let file = folder.path().join("zoo.cfg");
+    std::fs::write(&file, text).unwrap();
+    let mut words = command.split_whitespace().map(|word| word.replace("{cfg}", file.to_str().unwrap()));
+    let child = Command::new(words.next().unwrap())
+        .args(words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    Running { address, _server: Kind::Other(child), _folder: folder }
 }
 
 impl Running {
