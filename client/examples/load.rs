@@ -30,7 +30,13 @@ async fn main() -> Result<(), Failure> {
         let client = Client::connect(server).await?;
         for lane in 0..pipeline {
             let seed = connection * pipeline + lane + 1;
-            loops.push(tokio::spawn(play(client.clone(), seed, gets, Arc::clone(&answered), Arc::clone(&stop))));
+            loops.push(tokio::spawn(play(
+                client.clone(),
+                seed,
+                gets,
+                Arc::clone(&answered),
+                Arc::clone(&stop),
+            )));
         }
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -47,7 +53,8 @@ async fn main() -> Result<(), Failure> {
 
 async fn fill(client: &Client) -> Result<(), Failure> {
     let root = client.create(Create::new("/load", b""));
-    let calls: Vec<_> = (0..KEYS).map(|key| client.create(Create::new(format!("/load/{key:08}"), VALUE))).collect();
+    let calls: Vec<_> =
+        (0..KEYS).map(|key| client.create(Create::new(format!("/load/{key:08}"), VALUE))).collect();
     for call in std::iter::once(root).chain(calls) {
         match call.await {
             Ok(_) | Err(Error::Refused(ErrorCode::NodeExists)) => {}

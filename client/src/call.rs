@@ -35,7 +35,11 @@ pub(crate) type Finish<T> = fn(Result<Response, Error>, Option<Box<Extra>>) -> R
 enum CallState<T> {
     /// Not taken up.
     Refused(Option<Error>),
-    UnderWay { answer: oneshot::Receiver<Result<Response, Error>>, finish: Finish<T>, extra: Option<Box<Extra>> },
+    UnderWay {
+        answer: oneshot::Receiver<Result<Response, Error>>,
+        finish: Finish<T>,
+        extra: Option<Box<Extra>>,
+    },
 }
 
 impl<T> Call<T> {
@@ -60,7 +64,9 @@ impl<T> Future for Call<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
         match &mut self.state {
-            CallState::Refused(error) => Poll::Ready(Err(error.take().expect("a future is not polled after its end"))),
+            CallState::Refused(error) => {
+                Poll::Ready(Err(error.take().expect("a future is not polled after its end")))
+            }
             CallState::UnderWay { answer, finish, extra } => {
                 // The core answers every request before it goes.
                 let answer = ready!(Pin::new(answer).poll(cx)).unwrap_or(Err(Error::Closed));

@@ -293,9 +293,10 @@ impl Client {
     /// A server that does not accept them ends the session's usefulness: [`State::AuthFailed`].
     pub fn add_credentials(&self, scheme: &str, auth: &[u8]) -> Call<()> {
         let (token, answer) = oneshot::channel();
-        let taken = self.owner.shared.tell(|core, now_ms| {
-            core.add_credentials(now_ms, scheme, auth, token, self.deadline_ms(now_ms))
-        });
+        let taken = self
+            .owner
+            .shared
+            .tell(|core, now_ms| core.add_credentials(now_ms, scheme, auth, token, self.deadline_ms(now_ms)));
         match taken {
             Ok(()) => Call::under_way(answer, |answer, _| answer.map(drop), None),
             Err(error) => Call::refused(error),

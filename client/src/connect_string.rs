@@ -72,7 +72,8 @@ impl FromStr for ConnectString {
             Some(at) => (&text[..at], Some(text[at..].trim_end())),
         };
         if let Some(chroot) = chroot {
-            path::validate(chroot).map_err(|reason| ConnectStringError::Chroot { chroot: chroot.into(), reason })?;
+            path::validate(chroot)
+                .map_err(|reason| ConnectStringError::Chroot { chroot: chroot.into(), reason })?;
         }
         let mut hosts = Vec::new();
         for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {

@@ -189,7 +189,9 @@ impl Connection {
                 Output::Probe { link, host } => {
                     let transport = self.transport.clone();
                     self.probing =
-                        Some(Box::pin(async move { (link, transport.can_write(&host, PROBE_PATIENCE).await) }));
+                        Some(Box::pin(
+                            async move { (link, transport.can_write(&host, PROBE_PATIENCE).await) },
+                        ));
                 }
                 told => self.over |= tell(&self.shared, told),
             }

@@ -153,7 +153,9 @@ mod tests {
 
     #[test]
     fn load_is_even_after_every_change_of_the_list() {
-        for (before, after) in [("abc", "abcd"), ("abcd", "abc"), ("abc", "abd"), ("abc", "abcdef"), ("ab", "cd")] {
+        for (before, after) in
+            [("abc", "abcd"), ("abcd", "abc"), ("abc", "abd"), ("abc", "abcdef"), ("ab", "cd")]
+        {
             let counts = spread(before, after);
             let fair = 12_000 / after.len();
             for (host, count) in &counts {

@@ -81,7 +81,8 @@ impl Multi {
         for step in &self.steps {
             match step {
                 Step::Create(create) => {
-                    create.with_request(namespace, |request| write_op(&mut out, &MultiOp::Create(request)))?;
+                    create
+                        .with_request(namespace, |request| write_op(&mut out, &MultiOp::Create(request)))?;
                 }
                 Step::Delete(path, version) => {
                     let op = MultiOp::Delete { path: namespace.full(path)?, version: version.to_wire()? };
@@ -198,9 +199,10 @@ pub(crate) fn read_outcomes(response: Response) -> Vec<Result<ReadOutcome, Error
         MultiResult::Children(names) => Ok(ReadOutcome::Children(names)),
         MultiResult::Error(code) => Err(ErrorCode::from_wire(code).unwrap_or(ErrorCode::SystemError)),
         // A write's result for a read: the server is broken.
-        MultiResult::Created { .. } | MultiResult::Deleted | MultiResult::DataSet(_) | MultiResult::Checked => {
-            Err(ErrorCode::SystemError)
-        }
+        MultiResult::Created { .. }
+        | MultiResult::Deleted
+        | MultiResult::DataSet(_)
+        | MultiResult::Checked => Err(ErrorCode::SystemError),
     };
     results.into_iter().map(outcome).collect()
 }

@@ -89,18 +89,24 @@ impl Client {
         let namespace = self.namespace_of_paths();
         let sent = create.with_request(namespace, |request| {
             let op = request.op;
-            let extra = (!namespace.is_root())
-                .then(|| Box::new(Extra { namespace: namespace.clone(), watch: None }));
-            self.send_body(op, |out| request.write(out), Effect::None, extra, |answer, extra| match answer? {
-                Response::Created(path, stat) => {
-                    let path = match extra {
-                        Some(extra) => extra.namespace.strip_own(path),
-                        None => path,
-                    };
-                    Ok(Created { path, stat })
-                }
-                _ => mismatch("create2"),
-            })
+            let extra =
+                (!namespace.is_root()).then(|| Box::new(Extra { namespace: namespace.clone(), watch: None }));
+            self.send_body(
+                op,
+                |out| request.write(out),
+                Effect::None,
+                extra,
+                |answer, extra| match answer? {
+                    Response::Created(path, stat) => {
+                        let path = match extra {
+                            Some(extra) => extra.namespace.strip_own(path),
+                            None => path,
+                        };
+                        Ok(Created { path, stat })
+                    }
+                    _ => mismatch("create2"),
+                },
+            )
         });
         sent.unwrap_or_else(Call::refused)
     }
@@ -133,22 +139,32 @@ impl Client {
         let namespace = self.namespace_of_paths();
         let body = or_refuse!(multi.encode(namespace));
         let extra = Some(Box::new(Extra { namespace: namespace.clone(), watch: None }));
-        self.send_body(OpCode::Multi, |out| out.extend(body), Effect::None, extra, |answer, extra| {
-            let extra = extra.expect("a multi carries its namespace along");
-            multi::outcomes(answer?, &extra.namespace)
-        })
+        self.send_body(
+            OpCode::Multi,
+            |out| out.extend(body),
+            Effect::None,
+            extra,
+            |answer, extra| {
+                let extra = extra.expect("a multi carries its namespace along");
+                multi::outcomes(answer?, &extra.namespace)
+            },
+        )
     }
 
     /// Checks that a node exists and has a version, in the order of the writes: a [`Multi`] of one check.
     pub fn check(&self, path: &str, version: Version) -> Call<()> {
         let body = or_refuse!(Multi::new().check(path, version).encode(self.namespace_of_paths()));
-        self.send_body(OpCode::Multi, |out| out.extend(body), Effect::None, None, |answer, _| {
-            match multi::outcomes(answer?, &Default::default()) {
+        self.send_body(
+            OpCode::Multi,
+            |out| out.extend(body),
+            Effect::None,
+            None,
+            |answer, _| match multi::outcomes(answer?, &Default::default()) {
                 Ok(_) => Ok(()),
                 Err(Error::MultiRefused { code, .. }) => Err(Error::Refused(code)),
                 Err(error) => Err(error),
-            }
-        })
+            },
+        )
     }
 
     /// Changes the members of the ensemble, if its configuration still has a version (the `version=` of its text).
@@ -234,9 +250,13 @@ impl Client {
     /// Several reads in one request.
     pub fn multi_read(&self, reads: MultiRead) -> Call<Vec<Result<ReadOutcome, ErrorCode>>> {
         let body = or_refuse!(reads.encode(self.namespace_of_paths()));
-        self.send_body(OpCode::MultiRead, |out| out.extend(body), Effect::None, None, |answer, _| {
-            Ok(multi::read_outcomes(answer?))
-        })
+        self.send_body(
+            OpCode::MultiRead,
+            |out| out.extend(body),
+            Effect::None,
+            None,
+            |answer, _| Ok(multi::read_outcomes(answer?)),
+        )
     }
 
     /// Lets the server catch up: a read that is called after this sees everything that was acknowledged to anybody

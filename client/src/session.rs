@@ -174,7 +174,12 @@ impl<T, W: Clone> Session<T, W> {
     }
 
     /// Takes up a request: it is sent behind everything that was called before. `body` appends it.
-    pub fn call(&mut self, now_ms: u64, call: Call<T, W>, body: impl FnOnce(&mut Vec<u8>)) -> Result<(), Error> {
+    pub fn call(
+        &mut self,
+        now_ms: u64,
+        call: Call<T, W>,
+        body: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), Error> {
         if let Phase::Ended(end) = self.phase {
             return Err(end.error());
         }
@@ -200,7 +205,8 @@ impl<T, W: Clone> Session<T, W> {
         if at_once {
             pending.xid = Xid::new(self.next_xid);
             pending.begins_at = self.taken + self.out.len() as u64;
-            pending.bytes = append_frame(&mut self.out, pending.xid, op, self.settings.limits.request_bytes, body)?;
+            pending.bytes =
+                append_frame(&mut self.out, pending.xid, op, self.settings.limits.request_bytes, body)?;
             self.next_xid = self.next_xid.checked_add(1).unwrap_or(1);
             self.last_sent_ms = now_ms;
             self.note_asked(&pending);
@@ -211,7 +217,8 @@ impl<T, W: Clone> Session<T, W> {
                 return Err(Error::LineFull);
             }
             let mut frame = Vec::new();
-            pending.bytes = append_frame(&mut frame, pending.xid, op, self.settings.limits.request_bytes, body)?;
+            pending.bytes =
+                append_frame(&mut frame, pending.xid, op, self.settings.limits.request_bytes, body)?;
             self.note_asked(&pending);
             self.line.push_waiting(pending, frame);
         }
@@ -285,7 +292,8 @@ impl<T, W: Clone> Session<T, W> {
             path: path.into(),
             kind: WatchScope::Any.to_wire(),
         };
-        let _ = self.enqueue(now_ms, OpCode::RemoveWatches, None, u64::MAX, Effect::None, |out| request.write(out));
+        let _ = self
+            .enqueue(now_ms, OpCode::RemoveWatches, None, u64::MAX, Effect::None, |out| request.write(out));
     }
 
     /// Closes the session behind everything that was called before; nothing more is taken up. Without a connection
@@ -309,8 +317,7 @@ impl<T, W: Clone> Session<T, W> {
             return self.end(End::Closed);
         }
         let until_ms = now_ms + patience_ms;
-        let queued =
-            self.enqueue(now_ms, OpCode::CloseSession, token, until_ms, Effect::Close, |_| {});
+        let queued = self.enqueue(now_ms, OpCode::CloseSession, token, until_ms, Effect::Close, |_| {});
         debug_assert!(queued.is_ok(), "an empty body is never too large, and a close is never kept out");
         self.closing_until_ms = Some(until_ms);
     }
@@ -395,7 +402,9 @@ impl<T, W: Clone> Session<T, W> {
         self.outputs.push(Output::Hang);
         let sent = self.line.take_in_flight().into_iter();
         let waiting = self.line.take_waiting().into_iter().map(|(pending, _)| pending);
-        for token in sent.chain(waiting).filter_map(|pending| pending.token).chain(self.credentials.take_waiting()) {
+        for token in
+            sent.chain(waiting).filter_map(|pending| pending.token).chain(self.credentials.take_waiting())
+        {
             self.outputs.push(Output::Completed { token, result: Err(end.error()) });
         }
         for sink in self.watches.take_all() {
@@ -431,7 +440,11 @@ fn append_frame(
 }
 
 /// The kind of watch that an operation's answer sets.
-fn kind_set(registration: WatchKind, op: OpCode, answer: Result<(), protocol::ErrorCode>) -> Option<WatchKind> {
+fn kind_set(
+    registration: WatchKind,
+    op: OpCode,
+    answer: Result<(), protocol::ErrorCode>,
+) -> Option<WatchKind> {
     match (op, answer) {
         (_, Ok(())) => Some(registration),
         (OpCode::Exists, Err(protocol::ErrorCode::NoNode)) => Some(WatchKind::Exist),

@@ -213,7 +213,8 @@ mod tests {
         }
         mailbox.deliver(Note::Ended(End::Expired));
         for path in ["/1", "/2"] {
-            let expected = StreamEvent::Node(NodeEvent { kind: EventType::NodeCreated, path: path.into(), zxid: None });
+            let expected =
+                StreamEvent::Node(NodeEvent { kind: EventType::NodeCreated, path: path.into(), zxid: None });
             assert_eq!(take(&mailbox), Poll::Ready(Some(Ok(expected))));
         }
         assert_eq!(take(&mailbox), Poll::Ready(Some(Err(WatchEnd::Overflow))));
@@ -224,7 +225,9 @@ mod tests {
     fn paths_lose_their_namespace() {
         let mailbox = Mailbox::new(Namespace::new(Some("/app")), 2);
         mailbox.deliver(event("/app/x"));
-        let Poll::Ready(Some(Ok(StreamEvent::Node(event)))) = take(&mailbox) else { panic!("an event waits") };
+        let Poll::Ready(Some(Ok(StreamEvent::Node(event)))) = take(&mailbox) else {
+            panic!("an event waits")
+        };
         assert_eq!(event.path, "/x");
         assert_eq!(take(&mailbox), Poll::Pending);
     }

@@ -19,6 +19,7 @@ pub mod migration;
 pub mod mixed;
 pub mod namespaces;
 pub mod ops;
+pub mod own_client;
 pub mod ports;
 pub mod process;
 pub mod reconfig;

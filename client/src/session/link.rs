@@ -215,7 +215,8 @@ impl<T, W: Clone> Session<T, W> {
         if !read_only {
             self.ticket = Some(Ticket { session: response.session, password: response.password });
         }
-        let probe = Probe { at_ms: now_ms + PROBE_PAUSE_LEAST_MS, pause_ms: PROBE_PAUSE_LEAST_MS, asked: None };
+        let probe =
+            Probe { at_ms: now_ms + PROBE_PAUSE_LEAST_MS, pause_ms: PROBE_PAUSE_LEAST_MS, asked: None };
         let online = Online {
             probe: read_only.then_some(probe),
             rearming: self.say_who_and_what(),

@@ -135,7 +135,12 @@ impl<T, W: Clone> Session<T, W> {
         Ok(())
     }
 
-    fn on_answer(&mut self, now_ms: u64, header: ReplyHeader, reader: &mut Reader<'_>) -> Result<(), Nonsense> {
+    fn on_answer(
+        &mut self,
+        now_ms: u64,
+        header: ReplyHeader,
+        reader: &mut Reader<'_>,
+    ) -> Result<(), Nonsense> {
         let due = self.line.in_flight.front().filter(|due| due.xid == header.xid);
         let op = due.ok_or(Nonsense::Order { xid: header.xid })?.op;
         let answer = output::check(header.error);

@@ -76,7 +76,8 @@ impl Script {
         let mut bytes = Vec::new();
         let frame = FrameStart::open(&mut bytes);
         let session = SessionId::new(if timeout_ms > 0 { 77 } else { 0 });
-        ConnectResponse { timeout_ms, session, password: [7; 16], read_only: Some(read_only) }.write(&mut bytes);
+        ConnectResponse { timeout_ms, session, password: [7; 16], read_only: Some(read_only) }
+            .write(&mut bytes);
         frame.close(&mut bytes);
         self.hear(&bytes);
     }
@@ -111,7 +112,13 @@ impl Script {
         self.call_with(op, token, u64::MAX, Effect::None)
     }
 
-    fn call_with(&mut self, op: OpCode, token: u64, deadline_ms: u64, effect: Effect<u64>) -> Result<(), Error> {
+    fn call_with(
+        &mut self,
+        op: OpCode,
+        token: u64,
+        deadline_ms: u64,
+        effect: Effect<u64>,
+    ) -> Result<(), Error> {
         let path = "/a".into();
         let request = match op {
             OpCode::SetData => Request::SetData { path, data: None, version: -1 },
@@ -161,7 +168,10 @@ fn a_lost_connection_tells_writes_that_left_from_what_did_not() {
     script.session.on_closed(script.link, script.now_ms, 0);
     assert!(taken > 0);
     let completed = script.completed();
-    assert_eq!(completed, [lost(1, Fate::MaybeApplied), lost(2, Fate::NotApplied), lost(3, Fate::NotApplied)]);
+    assert_eq!(
+        completed,
+        [lost(1, Fate::MaybeApplied), lost(2, Fate::NotApplied), lost(3, Fate::NotApplied)]
+    );
     assert_eq!(script.session.state(), State::Suspended { overdue: false });
 }
 
@@ -263,7 +273,9 @@ fn only_a_server_ends_a_session_and_then_everything_fails() {
     script.dial();
     script.answer_connect(0, false);
     let outputs = script.outputs();
-    let ended = |output: &Output<u64, u64>| matches!(output, Output::Note { sink: 9, note: Note::Ended(End::Expired) });
+    let ended = |output: &Output<u64, u64>| {
+        matches!(output, Output::Note { sink: 9, note: Note::Ended(End::Expired) })
+    };
     assert!(outputs.iter().any(ended));
     let failed = |output: &Output<u64, u64>| {
         matches!(output, Output::Completed { token: 2, result: Err(Error::SessionExpired) })

@@ -42,7 +42,9 @@ impl WatchKind {
     /// Whether an event at the watch's own path concerns it.
     fn sees(self, event: EventType) -> bool {
         match self {
-            WatchKind::Data | WatchKind::Exist | WatchKind::Recursive => event != EventType::NodeChildrenChanged,
+            WatchKind::Data | WatchKind::Exist | WatchKind::Recursive => {
+                event != EventType::NodeChildrenChanged
+            }
             WatchKind::Children => matches!(event, EventType::NodeChildrenChanged | EventType::NodeDeleted),
             WatchKind::Persistent => true,
         }
@@ -121,12 +123,7 @@ pub struct WatchTable<W> {
 
 impl<W: Clone> WatchTable<W> {
     pub fn new() -> WatchTable<W> {
-        WatchTable {
-            paths: BTreeMap::new(),
-            recursive: 0,
-            asked: BTreeSet::new(),
-            asked_at: BTreeMap::new(),
-        }
+        WatchTable { paths: BTreeMap::new(), recursive: 0, asked: BTreeSet::new(), asked_at: BTreeMap::new() }
     }
 
     /// A request that asks for a watch is under way.
@@ -243,8 +240,13 @@ impl<W: Clone> WatchTable<W> {
     /// What a new connection must be told. Batches without persistent watches go out as the older operation, which
     /// older servers know.
     pub fn rearm(&self, relative_zxid: i64) -> Vec<(OpCode, SetWatches<'_>)> {
-        let kinds =
-            [WatchKind::Data, WatchKind::Exist, WatchKind::Children, WatchKind::Persistent, WatchKind::Recursive];
+        let kinds = [
+            WatchKind::Data,
+            WatchKind::Exist,
+            WatchKind::Children,
+            WatchKind::Persistent,
+            WatchKind::Recursive,
+        ];
         let mut batches = Vec::new();
         let mut batch = SetWatches { relative_zxid, ..SetWatches::default() };
         let mut bytes = 0;
@@ -263,10 +265,8 @@ impl<W: Clone> WatchTable<W> {
                 list.push(path.as_ref().into());
                 bytes += path.len();
                 if bytes >= BATCH_BYTES {
-                    let full = std::mem::replace(
-                        &mut batch,
-                        SetWatches { relative_zxid, ..SetWatches::default() },
-                    );
+                    let full =
+                        std::mem::replace(&mut batch, SetWatches { relative_zxid, ..SetWatches::default() });
                     batches.push((op_for(&full), full));
                     bytes = 0;
                 }
@@ -312,7 +312,13 @@ mod tests {
 
     #[test]
     fn every_kind_hears_what_it_should_and_nothing_else() {
-        let all = [(1, "/a", Data), (2, "/a", Exist), (3, "/a", Children), (4, "/a", Persistent), (5, "/a", Recursive)];
+        let all = [
+            (1, "/a", Data),
+            (2, "/a", Exist),
+            (3, "/a", Children),
+            (4, "/a", Persistent),
+            (5, "/a", Recursive),
+        ];
         let heard = |kind, path| hear(&mut table(&all), kind, path, false);
         assert_eq!(heard(NodeCreated, "/a"), [1, 2, 4, 5]);
         assert_eq!(heard(NodeDataChanged, "/a"), [1, 2, 4, 5]);
@@ -340,9 +346,14 @@ mod tests {
 
     #[test]
     fn what_a_server_makes_up_while_watches_are_set_again_is_for_one_shots_only() {
-        let mut table = table(&[(1, "/a", Data), (2, "/a", Children), (3, "/a", Persistent), (4, "/", Recursive)]);
+        let mut table =
+            table(&[(1, "/a", Data), (2, "/a", Children), (3, "/a", Persistent), (4, "/", Recursive)]);
         assert_eq!(hear(&mut table, NodeDeleted, "/a", true), [1, 2]);
-        assert_eq!(hear(&mut table, NodeDeleted, "/a", true), [], "the list of children tells it a second time");
+        assert_eq!(
+            hear(&mut table, NodeDeleted, "/a", true),
+            [],
+            "the list of children tells it a second time"
+        );
     }
 
     #[test]

@@ -20,7 +20,8 @@ impl Ensemble {
     fn new(count: usize) -> Ensemble {
         let folder = tempfile::tempdir().unwrap();
         // All are held until all are known, so that they differ.
-        let held: Vec<TcpListener> = (0..count * 3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let held: Vec<TcpListener> =
+            (0..count * 3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         let mut members = String::new();
         for id in 0..count {
@@ -93,7 +94,10 @@ async fn a_session_outlives_its_server_and_a_counter_counts_what_it_should() {
         ensemble.start(victim);
         soon(client.sync("/")).await.unwrap();
         let (_, stat) = soon(client.get("/n")).await.unwrap();
-        assert!((done..=done + doubtful).contains(&stat.version), "round {round}: {done} {doubtful} {stat:?}");
+        assert!(
+            (done..=done + doubtful).contains(&stat.version),
+            "round {round}: {done} {doubtful} {stat:?}"
+        );
     }
     assert_eq!(client.session_id(), session);
     assert_eq!(client.ephemerals("/").await.unwrap(), ["/e"]);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ferrokeeper_client::{
-    Acl, Create, Error, ErrorCode, Fate, Id, InvalidRequest, Lifetime, Limits, Multi, MultiRead, Outcome, Perms,
-    ReadOutcome, Reconfig, Version,
+    Acl, Create, Error, ErrorCode, Fate, Id, InvalidRequest, Lifetime, Limits, Multi, MultiRead, Outcome,
+    Perms, ReadOutcome, Reconfig, Version,
 };
 
 use crate::running::{soon, start};
@@ -79,7 +79,9 @@ async fn acls_are_read_set_and_obeyed() {
     let server = start(&[]);
     let bob = soon(server.builder().credentials("digest", "bob:pw").connect()).await.unwrap();
     let anybody = server.client().await;
-    bob.create(Create::new("/mine", b"").acl([Acl { perms: Perms::ALL, id: Id::new("auth", "") }])).await.unwrap();
+    bob.create(Create::new("/mine", b"").acl([Acl { perms: Perms::ALL, id: Id::new("auth", "") }]))
+        .await
+        .unwrap();
     assert_eq!(anybody.get("/mine").await, refused(ErrorCode::NoAuth));
     let (acl, stat) = bob.get_acl("/mine").await.unwrap();
     assert_eq!(acl[0].id, Id::new("digest", "bob:ikIaKsbtGweaHnb/jKn7OHqbunM="));
@@ -110,7 +112,10 @@ async fn a_multi_is_done_as_a_whole_or_not_at_all() {
     assert!(matches!(&outcomes[1], Outcome::Created { path, .. } if path == "/m/s-0000000000"));
     assert!(matches!(&outcomes[2], Outcome::Set(stat) if stat.version == 1));
     assert_eq!((&outcomes[3], &outcomes[5]), (&Outcome::Checked, &Outcome::Deleted));
-    let multi = Multi::new().delete("/m/s-0000000000", Version::Any).check("/m", Version::Is(7)).delete("/m", Version::Any);
+    let multi = Multi::new()
+        .delete("/m/s-0000000000", Version::Any)
+        .check("/m", Version::Is(7))
+        .delete("/m", Version::Any);
     let failed = Err(Error::MultiRefused { index: 1, code: ErrorCode::BadVersion });
     assert_eq!(client.multi(multi).await, failed);
     assert!(client.exists("/m/s-0000000000").await.unwrap().is_some());
@@ -188,8 +193,7 @@ async fn what_makes_no_sense_is_not_sent() {
 #[tokio::test]
 async fn a_full_line_refuses_and_ready_waits_for_room() {
     let server = start(&[]);
-    let limits =
-        Limits { in_flight_requests: 2, waiting_requests: 3, ..Limits::default() };
+    let limits = Limits { in_flight_requests: 2, waiting_requests: 3, ..Limits::default() };
     let client = soon(server.builder().limits(limits).connect()).await.unwrap();
     let calls: Vec<_> = (0..6).map(|_| client.exists("/")).collect();
     let results: Vec<bool> = {

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use ferrokeeper_client::{
-    Advice, Client, ConnectError, Create, Error, ErrorCode, State, Ticket, Version,
-};
+use ferrokeeper_client::{Advice, Client, ConnectError, Create, Error, ErrorCode, State, Ticket, Version};
 
 use crate::running::{Proxy, soon, start};
 
@@ -18,12 +16,16 @@ async fn a_session_outlives_its_connection_with_ephemerals_and_credentials() {
     client.create(Create::new("/e", b"").ephemeral()).await.unwrap();
     let mut states = client.states();
     proxy.shut();
-    assert_eq!(soon(states.until(|state| matches!(state, State::Suspended { .. }))).await, Some(State::Suspended {
-        overdue: false
-    }));
+    assert_eq!(
+        soon(states.until(|state| matches!(state, State::Suspended { .. }))).await,
+        Some(State::Suspended { overdue: false })
+    );
     let waiting = client.get("/e");
     proxy.open();
-    assert!(soon(waiting).await.is_ok(), "what is called while the client is away waits for the next connection");
+    assert!(
+        soon(waiting).await.is_ok(),
+        "what is called while the client is away waits for the next connection"
+    );
     assert_eq!(client.session_id(), session);
     let who = client.who_am_i().await.unwrap();
     assert!(who.iter().any(|info| info.user == "bob"), "{who:?}");

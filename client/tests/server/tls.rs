@@ -46,7 +46,10 @@ async fn door(server: SocketAddr, authority: &Authority) -> SocketAddr {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -97,7 +100,10 @@ async fn strangers_are_not_talked_to() {
         let patience = std::time::Duration::from_secs(1);
         soon(Client::builder(&servers).tls(tls).connect_timeout(patience).connect()).await.is_err()
     };
-    assert!(refused(&Authority::new().pem(), format!("localhost:{}", address.port())).await, "another authority");
+    assert!(
+        refused(&Authority::new().pem(), format!("localhost:{}", address.port())).await,
+        "another authority"
+    );
     assert!(refused(&authority.pem(), address.to_string()).await, "a name that the certificate is not for");
 }
 

@@ -1,8 +1,8 @@
 //! Watches, also over lost connections.
 
 use ferrokeeper_client::{
-    Client, Create, ErrorCode, EventType, Limits, NodeEvent, StreamEvent, Version, WatchDepth, WatchEnd, WatchScope,
-    WatchStream,
+    Client, Create, ErrorCode, EventType, Limits, NodeEvent, StreamEvent, Version, WatchDepth, WatchEnd,
+    WatchScope, WatchStream,
 };
 
 use crate::running::{Proxy, soon, start};
@@ -31,7 +31,10 @@ async fn one_shots_fire_once_with_what_happened() {
     client.set("/a", b"x", Version::Any).await.unwrap();
     assert_eq!(soon(changed).await.unwrap().kind, EventType::NodeDataChanged);
     assert_eq!(soon(children).await.unwrap().kind, EventType::NodeChildrenChanged);
-    assert_eq!(client.get_and_watch("/none").await.err().and_then(|error| error.code()), Some(ErrorCode::NoNode));
+    assert_eq!(
+        client.get_and_watch("/none").await.err().and_then(|error| error.code()),
+        Some(ErrorCode::NoNode)
+    );
 }
 
 #[tokio::test]
@@ -45,7 +48,9 @@ async fn streams_tell_everything_in_order() {
     client.set("/a/b", b"x", Version::Any).await.unwrap();
     client.delete("/a/b", Version::Any).await.unwrap();
     use EventType::*;
-    for (kind, path) in [(NodeCreated, "/a"), (NodeCreated, "/a/b"), (NodeDataChanged, "/a/b"), (NodeDeleted, "/a/b")] {
+    for (kind, path) in
+        [(NodeCreated, "/a"), (NodeCreated, "/a/b"), (NodeDataChanged, "/a/b"), (NodeDeleted, "/a/b")]
+    {
         assert_eq!(next(&mut deep).await, (kind, path.to_owned()));
     }
     for kind in [NodeCreated, NodeChildrenChanged, NodeChildrenChanged] {

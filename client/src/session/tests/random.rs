@@ -96,7 +96,8 @@ impl Life {
         let (op, request) = match self.rng.below(3) {
             0 => {
                 let flags = CreateFlags::Persistent as i32;
-                let create = CreateRequest { op: OpCode::Create2, path: path.into(), data, acl, flags, ttl_ms: -1 };
+                let create =
+                    CreateRequest { op: OpCode::Create2, path: path.into(), data, acl, flags, ttl_ms: -1 };
                 (OpCode::Create2, Request::Create(create))
             }
             1 => (OpCode::SetData, Request::SetData { path: path.into(), data, version: -1 }),
@@ -309,7 +310,9 @@ impl Life {
             match result {
                 Ok(()) | Err(Error::Refused(_)) => assert!(applied.contains(token), "{token} was answered"),
                 Err(Error::ConnectionLost(Fate::MaybeApplied)) => {}
-                Err(error) => assert!(!applied.contains(token), "{token} is said to be {error}, but was applied"),
+                Err(error) => {
+                    assert!(!applied.contains(token), "{token} is said to be {error}, but was applied")
+                }
             }
         }
         for (id, watched) in &self.watched {
@@ -335,7 +338,9 @@ impl Life {
                 assert!(self.world.happened.iter().any(is_true), "{id} heard of nothing: {event:?}");
             }
             None if watched.dropped || watched.ended => {}
-            None => assert_eq!(found_now, watched.found, "{id}, set at {since}, missed a change: {watched:?}"),
+            None => {
+                assert_eq!(found_now, watched.found, "{id}, set at {since}, missed a change: {watched:?}")
+            }
         }
     }
 
@@ -393,9 +398,14 @@ fn whatever_is_cut_nothing_is_lost_doubled_or_misreported() {
         println!("seed {seed}");
         let mut life = live(seed);
         life.judge();
-        lost += life.results.values().filter(|result| matches!(result, Err(Error::ConnectionLost(_)))).count();
+        lost +=
+            life.results.values().filter(|result| matches!(result, Err(Error::ConnectionLost(_)))).count();
         resumed += life.watched.values().filter(|watched| watched.resumed_at > 0).count();
-        fired += life.watched.values().filter(|watched| watched.heard.iter().any(|event| event.zxid.is_none())).count();
+        fired += life
+            .watched
+            .values()
+            .filter(|watched| watched.heard.iter().any(|event| event.zxid.is_none()))
+            .count();
         expired += usize::from(life.state == State::Expired);
     }
     // The dangers were really there.
