@@ -26,7 +26,7 @@ pub struct Running {
 }
 
 enum Kind {
-    #[allow(dead_code, reason = "kept for its Drop")]
+    #[expect(dead_code, reason = "kept for its Drop")]
     Ours(Server),
     Other(Child),
 }

@@ -76,8 +76,8 @@ impl Life {
             0..20 => self.write(),
             20..35 => self.read(),
             35..38 => self.drop_watcher(),
-            38..58 => self.to_server(),
-            58..80 => self.to_client(),
+            38..58 => self.deliver_requests(),
+            58..80 => self.deliver_answers(),
             80..90 => self.somebody_else_writes(),
             90..91 => self.cut(),
             91..92 => self.session.set_hosts(self.now_ms, vec![host("b"), host("c")]),
@@ -156,7 +156,7 @@ impl Life {
         }
     }
 
-    fn to_server(&mut self) {
+    fn deliver_requests(&mut self) {
         if self.wire.is_empty() {
             self.session.take_bytes(self.link, &mut self.wire);
         }
@@ -168,7 +168,7 @@ impl Life {
         self.world.receive(&bytes);
     }
 
-    fn to_client(&mut self) {
+    fn deliver_answers(&mut self) {
         let Some(connection) = &mut self.world.connection else { return };
         let some = match self.peace {
             true => connection.output.len(),
@@ -294,9 +294,9 @@ impl Life {
         self.peace = true;
         for _ in 0..300 {
             self.now_ms += 100;
-            self.to_server();
+            self.deliver_requests();
             self.settle();
-            self.to_client();
+            self.deliver_answers();
             self.settle();
         }
     }
