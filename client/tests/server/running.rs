@@ -25,6 +25,11 @@ pub struct Running {
     _folder: tempfile::TempDir,
 }
 
+/// Whether it is our server that is tried, rather than one that may be of an older kind.
+pub fn is_ours() -> bool {
+    std::env::var_os(SERVER_VARIABLE).is_none()
+}
+
 enum Kind {
     #[expect(dead_code, reason = "kept for its Drop")]
     Ours(Server),
