@@ -20,6 +20,7 @@ pub mod mixed;
 pub mod namespaces;
 pub mod observer_master;
 pub mod ops;
+pub mod own_client;
 pub mod ports;
 pub mod process;
 pub mod reconfig;

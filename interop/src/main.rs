@@ -9,8 +9,8 @@ use interop::tally::Tally;
 use interop::toolbox::JavaRelease;
 use interop::toolbox::Toolbox;
 use interop::{
-    ensemble, folders, kazoo, kill9, migration, mixed, namespaces, observer_master, reconfig, setup, shells,
-    shim, smoke,
+    ensemble, folders, kazoo, kill9, migration, mixed, namespaces, observer_master, own_client, reconfig,
+    setup, shells, shim, smoke,
 };
 
 /// Ferrokeeper's proofs as a black box.
@@ -74,6 +74,8 @@ enum Suite {
         #[arg(long)]
         server: Option<String>,
     },
+    /// Run our own client's tests against Java.
+    Client,
     /// Stand in for `java` (used by the suites themselves).
     #[command(hide = true)]
     JavaShim {
@@ -207,6 +209,7 @@ fn run(suite: Suite) -> Result<Tally> {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
             ("ccli", shells::run_c_shell(&toolbox, &server)?)
         }
+        Suite::Client => ("client", own_client::run(&toolbox)?),
         Suite::JavaShim { words } => match shim::become_java(&toolbox, &words)? {},
         Suite::Ensemble { server, and, cycles, seed } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;

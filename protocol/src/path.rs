@@ -31,7 +31,7 @@ pub fn validate(path: &str) -> Result<(), PathError> {
     if !path.starts_with('/') {
         return Err(PathError::NotAbsolute);
     }
-    if path.len() == 1 {
+    if path.len() == 1 || is_plain(path.as_bytes()) {
         return Ok(());
     }
     if path.ends_with('/') {
@@ -48,6 +48,20 @@ pub fn validate(path: &str) -> Result<(), PathError> {
         }
     }
     check_name(&bytes[name_start..], bytes.len())
+}
+
+/// Whether a path is legal at first glance, as nearly all are: printable ASCII, no name that is empty or begins with a
+/// dot. What is not is looked at closely.
+fn is_plain(path: &[u8]) -> bool {
+    let mut name_starts = false;
+    for &byte in path {
+        match byte {
+            b'/' | b'.' if name_starts => return false,
+            b' '..=b'~' => name_starts = byte == b'/',
+            _ => return false,
+        }
+    }
+    !name_starts
 }
 
 fn check_name(name: &[u8], end: usize) -> Result<(), PathError> {

@@ -40,8 +40,14 @@ const SEEDS_OF_FIXED_BUGS: &[(u64, &str)] = &[
     (1_165, "a server stayed away from the leader for a proposed membership that came to nothing"),
     (1_014, "a leader that others had outrun did not know a session that they had opened"),
     (1_516, "a leader that others had outrun did not know a session that they had opened"),
-    (1_019_636, "an observer that was to vote went to followers that waited for the leader, who waited for it"),
-    (1_021_040, "an observer that was to vote went to followers that waited for the leader, who waited for it"),
+    (
+        1_019_636,
+        "an observer that was to vote went to followers that waited for the leader, who waited for it",
+    ),
+    (
+        1_021_040,
+        "an observer that was to vote went to followers that waited for the leader, who waited for it",
+    ),
     (333, "a server that left its role had forgotten watches while it still answered"),
 ];
 

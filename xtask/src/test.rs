@@ -107,6 +107,7 @@ const STEPS: &[Step] = &[
     interop("namespaces", "an ensemble survives a network that fails under it", "namespaces"),
     interop("zkcli", "Java's shell says the same with Java and with us", "zkcli"),
     interop("ccli", "the C client's shell says the same with Java and with us", "ccli"),
+    interop("client", "our own client does with Java what it does with us", "client"),
     interop("kazoo", "kazoo's own test suite, with servers that are alone", "kazoo"),
     interop("kazoo-ensembles", "and with ensembles of three", "kazoo --servers 3"),
 ];

@@ -120,6 +120,20 @@ pub struct SetWatches<'a> {
     pub persistent_recursive: Vec<Cow<'a, str>>,
 }
 
+impl SetWatches<'_> {
+    /// Appends the body for setWatches or setWatches2; the older operation has no room for persistent watches.
+    pub fn write(&self, op: OpCode, out: &mut Vec<u8>) {
+        out.put_i64(self.relative_zxid);
+        out.put_strings(&self.data);
+        out.put_strings(&self.exist);
+        out.put_strings(&self.child);
+        if op == OpCode::SetWatches2 {
+            out.put_strings(&self.persistent);
+            out.put_strings(&self.persistent_recursive);
+        }
+    }
+}
+
 /// The body of a request after its header. Auth and SASL packets are read apart: see [`AuthPacket`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request<'a> {
@@ -335,14 +349,7 @@ impl<'a> Request<'a> {
                 out.put_str(path);
                 out.put_i32(*kind);
             }
-            Request::SetWatches(watches) => {
-                out.put_i64(watches.relative_zxid);
-                out.put_strings(&watches.data);
-                out.put_strings(&watches.exist);
-                out.put_strings(&watches.child);
-                out.put_strings(&watches.persistent);
-                out.put_strings(&watches.persistent_recursive);
-            }
+            Request::SetWatches(watches) => watches.write(OpCode::SetWatches2, out),
             Request::AddWatch { path, mode } => {
                 out.put_str(path);
                 out.put_i32(*mode);

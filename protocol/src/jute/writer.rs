@@ -49,7 +49,8 @@ pub trait JuteWrite {
     /// A string. Characters outside the basic plane are written as two surrogates of three bytes each, as Java
     /// does; they can occur in ACL ids only, never in paths.
     fn put_str(&mut self, value: &str) {
-        if value.chars().any(|c| c > '\u{ffff}') {
+        // In UTF-8 these, and no others, begin with such a byte.
+        if value.bytes().any(|byte| byte >= 0xf0) {
             return self.put_buffer(Some(&java_utf8(value)));
         }
         self.put_buffer(Some(value.as_bytes()));
