@@ -35,4 +35,5 @@ pub use context::Epochs;
 pub use leading::LearnerCounts;
 pub use link::LinkId;
 pub use peer::Peer;
+pub use serving_observers::leaders_turn;
 pub use settings::PeerSettings;

@@ -20,6 +20,16 @@ use crate::synchronization::send::send;
 /// memory would go.
 const OBSERVERS_MAX: usize = 1_000;
 
+/// Attempts to join a follower that come to nothing, about five seconds with the pauses in between, before an observer
+/// tries the leader as well: followers that have just started need a moment.
+const ATTEMPTS_BEFORE_LEADER: u32 = 16;
+
+/// Whether an observer that goes to followers should go to the leader itself, after so many attempts in a row that came to
+/// nothing: every second time when they are many.
+pub fn leaders_turn(failed_before: u32) -> bool {
+    failed_before >= ATTEMPTS_BEFORE_LEADER && failed_before.is_multiple_of(2)
+}
+
 /// How far an observer has come.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Stage {

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use protocol::ServerId;
 use protocol::peer::Membership;
+use zab::leaders_turn;
 
 /// An observer's choice among those that may serve it.
 #[derive(Debug)]
@@ -22,16 +23,15 @@ impl ObserverMasters {
     }
 
     /// The next voter to try, and where: each in its turn. `None` for the leader, which serves nobody at that port but
-    /// everybody at its own: its turn comes when all others were tried in vain. They may not serve observers, or not
-    /// before the leader has a quorum that this server is needed for, as one that is to vote.
+    /// everybody at its own: every second turn is its when the others were tried in vain for long. They may not serve
+    /// observers, or not before the leader has a quorum that this server is needed for, as one that is to vote.
     pub fn next(
         &mut self,
         membership: &Membership,
         leader: ServerId,
         failed_before: u32,
     ) -> Option<(ServerId, Vec<(String, u16)>)> {
-        let others = membership.voters().filter(|&server| server != leader).count();
-        if failed_before as usize % (others + 1) == others {
+        if leaders_turn(failed_before) {
             return None;
         }
         let place = |server: ServerId| (self.order.hash_one(server), server);
@@ -91,11 +91,10 @@ mod tests {
     fn the_leaders_turn_comes_when_all_others_were_tried_in_vain() {
         let membership = Membership::parse(FIVE).unwrap();
         let mut masters = ObserverMasters::new(2191);
-        let goes_to_the_leader =
+        let mut goes_to_the_leader =
             |failed_before| masters.next(&membership, ServerId::new(2), failed_before).is_none();
-        let turns: Vec<bool> = (0..12).map(goes_to_the_leader).collect();
-        let expected = [false, false, false, false, true, false, false, false, false, true, false, false];
-        assert_eq!(turns, expected);
+        assert!((0..16).all(|failed_before| !goes_to_the_leader(failed_before)));
+        assert_eq!([16, 17, 18, 19].map(goes_to_the_leader), [true, false, true, false]);
     }
 
     #[test]

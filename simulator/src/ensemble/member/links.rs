@@ -63,8 +63,7 @@ impl Member {
     /// `None` if the others were tried in vain.
     fn choose_master(&self, scene: &mut Scene, leader: ServerId, failed_before: u32) -> Option<ServerId> {
         let voters: Vec<ServerId> = self.members.committed.voters().collect();
-        let others = voters.iter().filter(|&&voter| voter != leader).count();
-        if failed_before as usize % (others + 1) == others {
+        if zab::leaders_turn(failed_before) || voters.iter().all(|&voter| voter == leader) {
             return None;
         }
         let others = voters.into_iter().filter(|&voter| voter != leader || scene.random.chance(1, 8));
