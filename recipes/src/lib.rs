@@ -1,0 +1,16 @@
+//! Recipes: what applications build from nodes, sessions and watches, on [`ferrokeeper_client`]. They work with every
+//! server that the client works with, and share their nodes with Curator and kazoo as far as each one says.
+//!
+//! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer.
+//!
+//! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
+//! client. Until the loss is known here, somebody else may hold the lock already: only a fencing token, checked by
+//! what the lock protects, is safe against that.
+//!
+//! **Futures** may be dropped at any time; a contender that is dropped leaves no node behind.
+//!
+//! Not there: ACLs for the recipes' nodes (they are open to all), semaphores, barriers, counters, revocation.
+
+mod protected;
+
+pub use protected::ProtectedNode;
