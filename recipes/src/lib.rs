@@ -1,7 +1,8 @@
 //! Recipes: what applications build from nodes, sessions and watches, on [`ferrokeeper_client`]. They work with every
 //! server that the client works with, and share their nodes with Curator and kazoo as far as each one says.
 //!
-//! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer.
+//! - [`Mutex`]: one holder at a time.
+//! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
 //!
 //! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
 //! client. Until the loss is known here, somebody else may hold the lock already: only a fencing token, checked by
@@ -11,6 +12,14 @@
 //!
 //! Not there: ACLs for the recipes' nodes (they are open to all), semaphores, barriers, counters, revocation.
 
+mod error;
+mod guard;
+mod line;
+mod mutex;
 mod protected;
+mod turns;
 
+pub use error::RecipeError;
+pub use guard::{LockGuard, Lost};
+pub use mutex::Mutex;
 pub use protected::ProtectedNode;

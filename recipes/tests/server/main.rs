@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod mutex;
 mod protected;
 mod relay;
 #[allow(dead_code, reason = "the client's tests need more of it")]
