@@ -2,6 +2,7 @@
 //! server that the client works with, and share their nodes with Curator and kazoo as far as each one says.
 //!
 //! - [`Mutex`]: one holder at a time.
+//! - [`LeaderLatch`]: one leader among candidates.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
 //!
 //! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
@@ -14,6 +15,7 @@
 
 mod error;
 mod guard;
+mod leader_latch;
 mod line;
 mod mutex;
 mod protected;
@@ -21,5 +23,6 @@ mod turns;
 
 pub use error::RecipeError;
 pub use guard::{LockGuard, Lost};
+pub use leader_latch::{LeaderLatch, Leadership};
 pub use mutex::Mutex;
 pub use protected::ProtectedNode;

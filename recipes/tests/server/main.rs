@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod leader_latch;
 mod mutex;
 mod protected;
 mod relay;
