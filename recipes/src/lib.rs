@@ -2,6 +2,7 @@
 //! server that the client works with, and share their nodes with Curator and kazoo as far as each one says.
 //!
 //! - [`Mutex`]: one holder at a time.
+//! - [`ReadWriteLock`]: one writer or many readers.
 //! - [`LeaderLatch`]: one leader among candidates.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
 //!
@@ -19,6 +20,7 @@ mod leader_latch;
 mod line;
 mod mutex;
 mod protected;
+mod read_write_lock;
 mod turns;
 
 pub use error::RecipeError;
@@ -26,3 +28,4 @@ pub use guard::{LockGuard, Lost};
 pub use leader_latch::{LeaderLatch, Leadership};
 pub use mutex::Mutex;
 pub use protected::ProtectedNode;
+pub use read_write_lock::ReadWriteLock;

@@ -5,6 +5,7 @@
 mod leader_latch;
 mod mutex;
 mod protected;
+mod read_write_lock;
 mod relay;
 #[allow(dead_code, reason = "the client's tests need more of it")]
 #[path = "../../../client/tests/server/running.rs"]
