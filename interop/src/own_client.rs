@@ -1,4 +1,4 @@
-//! Our own client against Java: the tests of the crate `client`, with Java's servers in place of ours.
+//! Our own client against Java: the tests of the crates `client` and `recipes`, with Java's servers in place of ours.
 
 use std::process::Command;
 
@@ -31,7 +31,8 @@ fn against(toolbox: &Toolbox, release: JavaRelease, skipped: &[&str]) -> Result<
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         // Ensembles are made of our servers whatever the variable says.
-        .args(["test", "-p", "ferrokeeper-client", "--test", "server", "--", "--test-threads=4"])
+        .args(["test", "-p", "ferrokeeper-client", "-p", "ferrokeeper-recipes", "--test", "server"])
+        .args(["--", "--test-threads=4"])
         .args(skipped.iter().chain(&["ensemble::"]).flat_map(|test| ["--skip", test]))
         .env(SERVER_VARIABLE, command.join(" "))
         .status()

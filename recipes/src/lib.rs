@@ -1,0 +1,31 @@
+//! Recipes: what applications build from nodes, sessions and watches, on [`ferrokeeper_client`]. They work with every
+//! server that the client works with, and share their nodes with Curator and kazoo as far as each one says.
+//!
+//! - [`Mutex`]: one holder at a time.
+//! - [`ReadWriteLock`]: one writer or many readers.
+//! - [`LeaderLatch`]: one leader among candidates.
+//! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
+//!
+//! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
+//! client. Until the loss is known here, somebody else may hold the lock already: only a fencing token, checked by
+//! what the lock protects, is safe against that.
+//!
+//! **Futures** may be dropped at any time; a contender that is dropped leaves no node behind.
+//!
+//! Not there: ACLs for the recipes' nodes (they are open to all), semaphores, barriers, counters, revocation.
+
+mod error;
+mod guard;
+mod leader_latch;
+mod line;
+mod mutex;
+mod protected;
+mod read_write_lock;
+mod turns;
+
+pub use error::RecipeError;
+pub use guard::{LockGuard, Lost};
+pub use leader_latch::{LeaderLatch, Leadership};
+pub use mutex::Mutex;
+pub use protected::ProtectedNode;
+pub use read_write_lock::ReadWriteLock;

@@ -1,0 +1,31 @@
+//! Every recipe, against a real server behind its port.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod leader_latch;
+mod mutex;
+mod protected;
+mod read_write_lock;
+mod relay;
+#[allow(dead_code, reason = "the client's tests need more of it")]
+#[path = "../../../client/tests/server/running.rs"]
+mod running;
+
+use ferrokeeper_client::Client;
+
+use crate::running::soon;
+
+/// Waits until a node has so many children, and names them in the order of their numbers.
+async fn until_children(client: &Client, path: &str, count: usize) -> Vec<String> {
+    soon(async {
+        loop {
+            let (mut names, _, changed) = client.children_and_watch(path).await.unwrap();
+            if names.len() == count {
+                names.sort_by_key(|name| name[name.len() - 10..].to_owned());
+                return names;
+            }
+            changed.await.unwrap();
+        }
+    })
+    .await
+}

@@ -1,0 +1,101 @@
+//! A door in front of a server that swallows answers, and counts what watches tell.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ferrokeeper_client::{Client, State};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::running::soon;
+
+/// What becomes of what is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    Open,
+    /// Requests arrive, answers do not.
+    Mute,
+    /// Connections are cut.
+    Shut,
+}
+
+pub struct Relay {
+    pub address: SocketAddr,
+    door: Arc<watch::Sender<Door>>,
+    events: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    pub async fn before(server: SocketAddr) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = Arc::new(watch::Sender::new(Door::Open));
+        let events = Arc::new(AtomicUsize::new(0));
+        let (door_of_task, events_of_task) = (Arc::clone(&door), Arc::clone(&events));
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let (door, events) = (door_of_task.subscribe(), Arc::clone(&events_of_task));
+                let mut cut = door_of_task.subscribe();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = cut.wait_for(|&door| door == Door::Shut) => {}
+                        () = relay(near, server, door, events) => {}
+                    }
+                });
+            }
+        });
+        Relay { address, door, events }
+    }
+
+    pub fn set(&self, door: Door) {
+        self.door.send_replace(door);
+    }
+
+    /// Cuts a client's connection, and lets it come back.
+    pub async fn cut(&self, client: &Client) {
+        let mut states = client.states();
+        self.set(Door::Shut);
+        soon(states.until(|state| matches!(state, State::Suspended { .. }))).await.unwrap();
+        self.set(Door::Open);
+    }
+
+    /// How many events of watches have passed.
+    pub fn events(&self) -> usize {
+        self.events.load(Ordering::Relaxed)
+    }
+}
+
+async fn relay(near: TcpStream, server: SocketAddr, door: watch::Receiver<Door>, events: Arc<AtomicUsize>) {
+    let Ok(far) = TcpStream::connect(server).await else { return };
+    let (mut from_near, to_near) = near.into_split();
+    let (from_far, mut to_far) = far.into_split();
+    tokio::select! {
+        _ = copy(&mut from_near, &mut to_far) => {}
+        _ = answers(from_far, to_near, door, events) => {}
+    }
+}
+
+/// Passes one frame after the other.
+async fn answers(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    door: watch::Receiver<Door>,
+    events: Arc<AtomicUsize>,
+) -> std::io::Result<()> {
+    loop {
+        let length = from.read_u32().await?;
+        let mut frame = vec![0; length as usize];
+        from.read_exact(&mut frame).await?;
+        // The xid of an event.
+        if frame.starts_with(&(-1_i32).to_be_bytes()) {
+            events.fetch_add(1, Ordering::Relaxed);
+        }
+        if *door.borrow() == Door::Open {
+            to.write_u32(length).await?;
+            to.write_all(&frame).await?;
+        }
+    }
+}
