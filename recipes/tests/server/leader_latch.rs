@@ -91,13 +91,18 @@ async fn who_hears_nothing_steps_down_and_leads_again_if_that_was_premature() {
     let latch = LeaderLatch::join(&client, PATH, b"1").await.unwrap();
     let epoch = soon(latch.wait()).await.unwrap();
     let mut states = latch.watch();
-    // Its attempts to connect keep the session alive.
+    // Its attempts to connect keep the session alive, unless the machine is too slow for that.
     relay.set(Door::Mute);
     drop(soon(states.wait_for(|state| *state == Leadership::Waiting)).await.unwrap());
     assert_eq!(soon(guard.lost()).await, Lost::Overdue);
     relay.set(Door::Open);
-    drop(soon(states.wait_for(|state| *state == Leadership::Leading { epoch })).await.unwrap());
-    assert!(tokio::time::timeout(Duration::ZERO, guard.lost()).await.is_err(), "it is still held");
+    let settled = soon(states.wait_for(|state| *state != Leadership::Waiting)).await.unwrap().clone();
+    if settled == Leadership::Over(Error::SessionExpired.into()) {
+        assert_eq!(soon(guard.lost()).await, Lost::SessionOver);
+    } else {
+        assert_eq!(settled, Leadership::Leading { epoch }, "it is the same lead");
+        assert!(tokio::time::timeout(Duration::ZERO, guard.lost()).await.is_err(), "it is still held");
+    }
 }
 
 #[tokio::test]
