@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 
+use crate::error::Error;
 use crate::namespace::Namespace;
 use crate::session::{End, NodeEvent, Note, WatcherId};
 use crate::shared::Shared;
@@ -40,6 +41,18 @@ pub enum WatchEnd {
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
+}
+
+impl WatchEnd {
+    /// What all calls fail with from now on, if the watch ended with its session; `None` if only the watch is over.
+    pub fn session_error(self) -> Option<Error> {
+        match self {
+            WatchEnd::Overflow | WatchEnd::Removed => None,
+            WatchEnd::SessionExpired => Some(Error::SessionExpired),
+            WatchEnd::AuthFailed => Some(Error::AuthFailed),
+            WatchEnd::Closed => Some(Error::Closed),
+        }
+    }
 }
 
 /// What a persistent watch tells.

@@ -63,12 +63,11 @@ pub(crate) async fn until_turn(node: &ProtectedNode, stems: Stems) -> Result<(),
         let ahead = join(node.parent(), &ahead);
         // A read, which leaves no watch behind when the node has gone meanwhile.
         match through_losses(|| client.get_and_watch(&ahead)).await {
-            Ok((_, _, changed)) => match changed.await {
-                Ok(_) | Err(WatchEnd::Removed | WatchEnd::Overflow) => {}
-                Err(WatchEnd::SessionExpired) => return Err(Error::SessionExpired.into()),
-                Err(WatchEnd::AuthFailed) => return Err(Error::AuthFailed.into()),
-                Err(WatchEnd::Closed) => return Err(Error::Closed.into()),
-            },
+            Ok((_, _, changed)) => {
+                if let Some(error) = changed.await.err().and_then(WatchEnd::session_error) {
+                    return Err(error.into());
+                }
+            }
             Err(Error::Refused(ErrorCode::NoNode)) => {}
             Err(error) => return Err(error.into()),
         }

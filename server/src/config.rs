@@ -26,7 +26,7 @@ mod tests;
 mod validate;
 mod value;
 
-pub use ensemble::{EnsembleSettings, LogSync};
+pub use ensemble::EnsembleSettings;
 pub use error::{Complaint, ConfigError, Origin, Warning, WarningKind};
 pub use file::{PropertiesError, PropertiesProblem, Property as FileProperty, parse_properties};
 pub use keys::{Group, Key, Kind, Property, Status, all as all_keys, lookup, render_markdown};

@@ -129,8 +129,9 @@ impl Client {
         if self.intruding {
             password[self.random.index(16)] ^= 1;
         }
+        let last_zxid_seen = self.session.connect();
         let request = ConnectRequest {
-            last_zxid_seen: self.session.seen,
+            last_zxid_seen,
             timeout_ms,
             session: self.session.id,
             password: &password,

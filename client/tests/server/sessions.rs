@@ -35,7 +35,7 @@ async fn a_session_outlives_its_connection_with_ephemerals_and_credentials() {
 async fn an_expired_session_fails_everything_and_hangs_nobody() {
     let server = start(&[("tickTime", "100")]);
     let proxy = Proxy::before(server.address).await;
-    let builder = Client::builder(&proxy.address.to_string()).session_timeout(Duration::from_millis(400));
+    let builder = Client::builder(&proxy.address.to_string()).session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
     client.create(Create::new("/e", b"").ephemeral()).await.unwrap();
     let (_, gone) = client.exists_and_watch("/x").await.unwrap();

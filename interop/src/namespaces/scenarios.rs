@@ -42,9 +42,9 @@ const MAJORITY_LIMIT: Duration = Duration::from_secs(8);
 /// The same where they hear the old leader and it does not hear them: its vote may win once more, and then they try
 /// five times in vain to connect to it (Java's take longer, up to the whole initLimit).
 const DEAF_LEADER_LIMIT: Duration = Duration::from_secs(25);
-/// How long an ensemble may take until all serve when the network is whole again: mostly five seconds, but an attempt to
-/// connect that began before may take the whole of initLimit (16 s) to come to nothing.
-const HEAL_LIMIT: Duration = Duration::from_secs(30);
+/// How long an ensemble may take until all serve when the network is whole again. Less than initLimit: nobody may wait for
+/// a leader who is none.
+const HEAL_LIMIT: Duration = Duration::from_secs(12);
 /// No time without an answered write may be longer where the leader keeps its majority. Less than an election
 /// takes, which begins with 1.6 seconds of silence.
 const GAP_MAX: Duration = Duration::from_millis(1_500);

@@ -63,7 +63,7 @@ async fn only_the_first_leads() {
 async fn a_leader_that_dies_is_followed_and_knows_it() {
     let server = start(&[("tickTime", "100")]);
     let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_millis(400));
+    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
     let first = LeaderLatch::join(&client, PATH, b"1").await.unwrap();
     let epoch = soon(first.wait()).await.unwrap();

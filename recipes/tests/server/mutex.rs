@@ -82,7 +82,7 @@ async fn a_release_wakes_one_waiter() {
 async fn a_dead_holder_frees_the_lock_and_knows_it() {
     let server = start(&[("tickTime", "100")]);
     let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_millis(400));
+    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
     let guard = Mutex::new(&client, PATH).lock().await.unwrap();
     let heir = contend(&server.client().await);

@@ -18,6 +18,7 @@ use super::source::{ConfigSource, Given};
 use super::validate::small;
 use protocol::ServerId;
 use protocol::peer::{MemberRole, Membership};
+use storage::catch_up::LengthMax;
 
 /// With fewer transactions an ensemble would do little else than begin epochs.
 const EPOCH_TRANSACTIONS_LEAST: i64 = 8;
@@ -82,28 +83,15 @@ pub struct EnsembleSettings {
     pub commit_log_count: u32,
     /// Transactions of one epoch (`ferrokeeper.epochTransactionsMax`, default 0xfffffffe).
     pub epoch_transactions_max: u32,
-    /// Whether learners that were away for longer get the log on disk (`snapshotSizeFactor`, default 0.33).
-    pub log_sync: LogSync,
+    /// How long the log on disk may be that learners get which were away for longer (`snapshotSizeFactor`, default 0.33);
+    /// `None` if they always get a snapshot.
+    pub log_length_max: Option<LengthMax>,
     /// Whether new sessions are known to their own server only (`localSessionsEnabled`, default
     /// false).
     pub local_sessions: bool,
     /// Whether such a session becomes an ordinary one when it creates an ephemeral node, rather
     /// than being refused it (`localSessionsUpgradingEnabled`, default false).
     pub local_sessions_upgrade: bool,
-}
-
-/// When a learner that missed more than is in memory gets the log on disk rather than a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogSync {
-    /// Never.
-    Never,
-    /// If what it misses is at most this part of the newest snapshot.
-    Share {
-        /// Of a million bytes of the snapshot, so many; a million at most.
-        millionths: u32,
-    },
-    /// However long the log is.
-    Always,
 }
 
 impl EnsembleSettings {
@@ -132,7 +120,7 @@ impl EnsembleSettings {
         let commit_log_count = small(reader.number_at_least("commitLogCount", 500)?);
         let epoch_transactions_max =
             small(reader.number("ferrokeeper.epochTransactionsMax", EPOCH_TRANSACTIONS_LEAST..=0xffff_fffe)?);
-        let log_sync = log_sync(reader)?;
+        let log_length_max = log_length_max(reader)?;
         let standalone_enabled = reader.flag("standaloneEnabled")?;
         let reconfig_enabled = reader.flag("reconfigEnabled")?;
         let local_sessions = reader.flag("localSessionsEnabled")?;
@@ -177,7 +165,7 @@ impl EnsembleSettings {
             leader_serves_clients,
             commit_log_count,
             epoch_transactions_max,
-            log_sync,
+            log_length_max,
             local_sessions,
             local_sessions_upgrade,
         }))
@@ -294,17 +282,17 @@ fn election_bind_retries(reader: &mut Reader) -> Result<Option<u32>, ConfigError
 
 /// What is negative turns it off; 0 lets any length pass, and more than 1 counts as the default
 /// (`ZKDatabase.calculateTxnLogSizeLimit`).
-fn log_sync(reader: &mut Reader) -> Result<LogSync, ConfigError> {
+fn log_length_max(reader: &mut Reader) -> Result<Option<LengthMax>, ConfigError> {
     const NAME: &str = "snapshotSizeFactor";
     const DEFAULT_MILLIONTHS: u32 = 330_000;
     let factor = reader.fraction(NAME)?;
     Ok(match factor {
-        factor if factor < 0.0 => LogSync::Never,
-        0.0 => LogSync::Always,
-        factor if factor <= 1.0 => LogSync::Share { millionths: (factor * 1e6).round() as u32 },
+        factor if factor < 0.0 => None,
+        0.0 => Some(LengthMax::Unlimited),
+        factor if factor <= 1.0 => Some(LengthMax::Share { millionths: (factor * 1e6).round() as u32 }),
         _ => {
             reader.warn(NAME, WarningKind::Adjusted, "must be 1 or less: 0.33 is used");
-            LogSync::Share { millionths: DEFAULT_MILLIONTHS }
+            Some(LengthMax::Share { millionths: DEFAULT_MILLIONTHS })
         }
     })
 }

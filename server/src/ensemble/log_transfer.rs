@@ -8,11 +8,10 @@ use bytes::Bytes;
 use protocol::Zxid;
 use protocol::peer::FromLeader;
 use replica::PeerInput;
-use storage::catch_up::{CatchUpError, LengthMax, Missed, find_meeting};
+use storage::catch_up::{CatchUpError, Missed, find_meeting};
 use tracing::{error, info, warn};
 use zab::LinkId;
 
-use crate::config::LogSync;
 use crate::context::ServerContext;
 use crate::intake::Item;
 use crate::peer_port::StreamWriter;
@@ -41,7 +40,10 @@ impl LogTransfer {
         let answer = move |server: &ServerContext, before| {
             server.intake.push(Item::Peer(PeerInput::LogConsulted { link, before }));
         };
-        let Some(length_max) = length_max(&server) else { return answer(&server, None) };
+        let settings = server.settings.ensemble.as_ref();
+        let Some(length_max) = settings.and_then(|ensemble| ensemble.log_length_max) else {
+            return answer(&server, None);
+        };
         let permit = Arc::clone(&self.consultations);
         if Arc::strong_count(&permit) > CONSULTATIONS_MAX + 1 {
             warn!(%link, "too many learners ask for the log on disk at a time");
@@ -99,15 +101,6 @@ impl LogTransfer {
             error!(%error, "no thread for the log of a learner");
             failed(&self.server);
         }
-    }
-}
-
-/// `None` if learners never get the log on disk.
-fn length_max(server: &ServerContext) -> Option<LengthMax> {
-    match server.settings.ensemble.as_ref()?.log_sync {
-        LogSync::Never => None,
-        LogSync::Share { millionths } => Some(LengthMax::Share { millionths }),
-        LogSync::Always => Some(LengthMax::Unlimited),
     }
 }
 

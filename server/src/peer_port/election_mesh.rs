@@ -44,8 +44,9 @@ pub(super) struct Mesh {
 struct Peer {
     /// Where the membership says it is; nothing for a stranger.
     configured: Vec<HostAndPort>,
-    /// The newest message for it, sent or not: it opens the next connection.
-    last_message: Option<Bytes>,
+    /// What is to be said as soon as it is connected. What was said over a connection that is gone is not said again: by
+    /// now it may be wrong, and old votes for a leader of before would elect it. Whoever has lost something asks again.
+    unsent: Option<Bytes>,
     connection: Option<Connection>,
     dial: Option<Dial>,
     /// When it may be dialed again.
@@ -134,10 +135,12 @@ impl Mesh {
             debug!(peer = %to, "nothing is known of where to send a notification");
             return;
         };
-        peer.last_message = Some(message.clone());
         match &peer.connection {
             Some(connection) => drop(connection.messages.send_replace(Some(message))),
-            None => self.dial(to, Vec::new(), tasks),
+            None => {
+                peer.unsent = Some(message);
+                self.dial(to, Vec::new(), tasks);
+            }
         }
     }
 
@@ -212,11 +215,17 @@ impl Mesh {
         }
         peer.is_reported_unreachable = false;
         peer.dial_not_before = None;
-        let (messages, receiver) = watch::channel(peer.last_message.clone());
+        let limit = self.settings.answer_timeout();
+        // Left to itself, TCP tries again later and later: a network that is whole again would find out after as long as
+        // it was broken.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(limit)) {
+            warn!(peer = %server, %error, "a broken election connection may go unnoticed for long");
+        }
+        let (messages, receiver) = watch::channel(peer.unsent.take());
         debug!(peer = %server, "election connection established");
         self.sink.peer_connected(server);
         let sink = Arc::clone(&self.sink);
-        let limit = self.settings.answer_timeout();
         let task = tasks.spawn(async move {
             let connection = connection::run(server, socket, received, receiver, &*sink, limit);
             let why = contain(connection).await.unwrap_or_else(|panicked| panicked.to_string());

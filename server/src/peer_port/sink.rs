@@ -11,8 +11,8 @@ use super::{IncomingSnapshot, LinkId};
 /// a [`super::PeerHandle`]. What it keeps it must bound: notifications come as fast as a peer sends them.
 ///
 /// Of each link it hears, in this order: [`PeerSink::learner_connected`], [`PeerSink::observer_connected`] or
-/// [`PeerSink::leader_connected`], then what arrives, then exactly one [`PeerSink::link_closed`], also if the link was closed from here. A link that
-/// was to be dialed and never came to be ends with [`PeerSink::leader_unreachable`] instead.
+/// [`PeerSink::leader_connected`], then what arrives, then exactly one [`PeerSink::link_closed`], also if the link was
+/// closed from here. A link that was to be dialed and never came to be ends with [`PeerSink::leader_unreachable`] instead.
 #[expect(clippy::wrong_self_convention, reason = "from whom a message comes, not what a value is made from")]
 pub trait PeerSink: Send + Sync + 'static {
     /// A notification arrived on the election port.

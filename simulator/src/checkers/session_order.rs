@@ -1,5 +1,5 @@
-//! Replies come in the order of the requests, and the zxids that a session sees never go down, also over a
-//! reconnection.
+//! Replies come in the order of the requests, and the zxids that a session sees never go down: on one connection, and
+//! over a reconnection never below what the client then says it has seen. Java's client says that of replies alone.
 
 use protocol::{Xid, Zxid};
 
@@ -23,6 +23,11 @@ impl SessionOrder {
             })?,
         }
         self.on_zxid(zxid)
+    }
+
+    /// A connection begins, for which the client says that it has seen so much.
+    pub fn on_connecting(&mut self, seen: i64) {
+        self.last = Zxid::from_wire(seen);
     }
 
     /// A frame came with this zxid; -1 and 0 stand for none.
@@ -49,5 +54,8 @@ mod tests {
         assert!(order.on_reply(Some(Xid::new(2)), Xid::new(2), 6).is_err());
         assert!(order.on_reply(None, Xid::new(2), 9).is_err());
         assert!(order.on_zxid(-1).is_ok());
+        order.on_connecting(7);
+        assert!(order.on_zxid(6).is_err());
+        assert!(order.on_zxid(7).is_ok());
     }
 }

@@ -95,7 +95,7 @@ impl Client {
     }
 
     fn on_event(&mut self, header: &ReplyHeader, event: &WatcherEvent, oracle: &mut Oracle) -> Verdict {
-        self.session.order.on_zxid(header.zxid)?;
+        self.session.on_event(header.zxid)?;
         if header.zxid == -1 {
             oracle.tally.note("missed event told by setWatches");
         } else {

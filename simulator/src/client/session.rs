@@ -48,11 +48,13 @@ pub(crate) struct ClientSession {
     pub password: Vec<u8>,
     pub timeout_ms: i32,
     timeouts_ms: (i32, i32),
-    /// The last zxid in a reply; what the client says it has seen.
+    /// The highest zxid in a reply.
     pub seen: i64,
+    /// The highest zxid in an event.
+    told: i64,
     pub next_xid: i32,
     pub outstanding: VecDeque<Outstanding>,
-    pub order: SessionOrder,
+    order: SessionOrder,
     writes: ReadYourWrites,
     pub watches: Watches,
     /// Paths that the server has named, for later use.
@@ -74,6 +76,7 @@ impl ClientSession {
             timeout_ms: 0,
             timeouts_ms,
             seen: 0,
+            told: 0,
             next_xid: 1,
             outstanding: VecDeque::new(),
             order: SessionOrder::default(),
@@ -106,6 +109,20 @@ impl ClientSession {
     pub fn draw_timeout_ms(&self, random: &mut Random) -> i32 {
         let (least, most) = self.timeouts_ms;
         random.between(least as u64 / 2, most as u64 + 100) as i32
+    }
+
+    /// What the client says it has seen when it connects: every second one counts events too, as `ferrokeeper-client` does.
+    pub fn connect(&mut self) -> i64 {
+        let seen = if self.name % 2 == 1 { self.seen.max(self.told) } else { self.seen };
+        self.order.on_connecting(seen);
+        seen
+    }
+
+    /// An event came with this zxid.
+    pub fn on_event(&mut self, zxid: i64) -> Verdict {
+        self.order.on_zxid(zxid)?;
+        self.told = self.told.max(zxid);
+        Ok(())
     }
 
     /// The server gives a session, or this one again, which it says.

@@ -173,8 +173,9 @@ impl Client {
             return scene.network.close(&mut scene.schedule, connection, DIALER);
         }
         let timeout_ms = self.session.draw_timeout_ms(&mut self.random);
+        let last_zxid_seen = self.session.connect();
         let request = ConnectRequest {
-            last_zxid_seen: self.session.seen,
+            last_zxid_seen,
             timeout_ms,
             session: self.session.id,
             password: &self.session.password,

@@ -4,6 +4,7 @@
 use super::*;
 use protocol::ServerId;
 use protocol::peer::MemberRole;
+use storage::catch_up::LengthMax;
 
 const THREE: &str = "server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888\n";
 const FOUR: &str =
@@ -68,7 +69,7 @@ fn three_server_lines_are_an_ensemble_with_the_defaults_of_java() {
         leader_serves_clients: true,
         commit_log_count: 500,
         epoch_transactions_max: 0xffff_fffe,
-        log_sync: LogSync::Share { millionths: 330_000 },
+        log_length_max: Some(LengthMax::Share { millionths: 330_000 }),
         local_sessions: false,
         local_sessions_upgrade: false,
     };
@@ -81,11 +82,8 @@ fn every_setting_of_an_ensemble_is_read() {
                 electionPortBindRetry=0\ncnxTimeout=010\nfastleader.minNotificationInterval=20\n\
                 fastleader.maxNotificationInterval=0x30\nleaderConnectDelayDuringRetryMs=0\nleaderServes=no\n\
                 commitLogCount=0700\nlocalSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n\
-                ferrokeeper.epochTransactionsMax=64
-observerMasterPort=2191
-\
-                observerMaster.sizeLimit=0x100000
-";
+                ferrokeeper.epochTransactionsMax=64\nobserverMasterPort=2191\n\
+                observerMaster.sizeLimit=0x100000\n";
     let settings = member("1", &format!("{THREE}{text}"));
     assert_eq!((settings.tick_ms, settings.connect_to_learner_master_limit), (100, 7));
     assert!(settings.listen_on_all_ips && !settings.leader_serves_clients);
@@ -111,14 +109,18 @@ observerMasterPort=2191
 #[test]
 fn the_share_of_a_snapshot_is_read_as_java_reads_it() {
     for (value, expected) in [
-        ("1", LogSync::Share { millionths: 1_000_000 }),
-        ("0.25", LogSync::Share { millionths: 250_000 }),
-        ("0.00000001", LogSync::Share { millionths: 0 }),
-        ("0", LogSync::Always),
-        ("-1", LogSync::Never),
-        ("-0.1", LogSync::Never),
+        ("1", Some(LengthMax::Share { millionths: 1_000_000 })),
+        ("0.25", Some(LengthMax::Share { millionths: 250_000 })),
+        ("0.00000001", Some(LengthMax::Share { millionths: 0 })),
+        ("0", Some(LengthMax::Unlimited)),
+        ("-1", None),
+        ("-0.1", None),
     ] {
-        assert_eq!(member("1", &format!("{THREE}snapshotSizeFactor={value}")).log_sync, expected, "{value}");
+        assert_eq!(
+            member("1", &format!("{THREE}snapshotSizeFactor={value}")).log_length_max,
+            expected,
+            "{value}"
+        );
     }
 }
 

@@ -16,8 +16,8 @@ pub(in crate::peer_port) enum OutgoingChunk {
 /// The link's end.
 pub(in crate::peer_port) type OutgoingChunks = mpsc::Receiver<OutgoingChunk>;
 
-/// Writes what is too long for an outbox, a raw tree or a part of the log, to a link, from a thread of its own: a write blocks while 1 MiB waits to be
-/// sent, and fails once the link has ended.
+/// Writes what is too long for an outbox, a raw tree or a part of the log, to a link, from a thread of its own: a write
+/// blocks while 1 MiB waits to be sent, and fails once the link has ended.
 ///
 /// To be ended with [`StreamWriter::finish`]. Dropping it unfinished closes the link, because a learner cannot tell
 /// half of it from all.

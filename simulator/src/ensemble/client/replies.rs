@@ -27,7 +27,7 @@ impl Client {
         scene.oracle.on_shown(header.zxid)?;
         if header.xid == Xid::WATCH_EVENT {
             let event = WatcherEvent::read(&mut reader).map_err(broken)?;
-            self.session.order.on_zxid(header.zxid)?;
+            self.session.on_event(header.zxid)?;
             let missed = header.zxid == -1;
             scene.oracle.tally.note(if missed { "missed event told by setWatches" } else { "watch fired" });
             scene.oracle.tally.note_if(!missed && self.session.reattached, "watch fired after reattach");

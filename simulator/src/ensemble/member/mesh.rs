@@ -16,8 +16,8 @@ const CROSSING_US: u64 = 1_000_000;
 
 #[derive(Default)]
 struct Peer {
-    /// The newest message for it: it opens the next connection.
-    last: Option<Notification>,
+    /// What is to be said as soon as it is connected.
+    unsent: Option<Notification>,
     connection: Option<EndOf>,
     since_us: u64,
     dialing: bool,
@@ -61,13 +61,15 @@ impl Member {
         if !known && peer.connection.is_none() {
             return;
         }
-        peer.last = Some(notification.clone());
         match peer.connection {
             Some((connection, end)) => {
                 let packet = Packet::Notification(notification);
                 scene.network.send(&mut scene.schedule, connection, end, packet);
             }
-            None => self.dial_peer(scene, host),
+            None => {
+                peer.unsent = Some(notification);
+                self.dial_peer(scene, host);
+            }
         }
     }
 
@@ -108,9 +110,9 @@ impl Member {
         peer.connection = Some(end);
         peer.since_us = now_us;
         peer.crossed = false;
-        let last = peer.last.clone();
+        let unsent = peer.unsent.take();
         self.push(scene, Item::Peer(PeerInput::PeerConnected(server(host))));
-        if let Some(notification) = last {
+        if let Some(notification) = unsent {
             let packet = Packet::Notification(notification);
             scene.network.send(&mut scene.schedule, end.0, end.1, packet);
         }
