@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::peer::{FromLeader, FromLearner, Notification};
+use protocol::peer::{FromLeader, FromLearner, Membership, Notification};
 use protocol::{Id, ServerId, Xid, Zxid};
 use zab::LinkId;
 
@@ -133,6 +133,9 @@ pub enum PeerInput {
     /// SNAP has come on this connection, and the tree is being read: nothing else comes on it until
     /// [`PeerInput::SnapshotInstalled`] or [`PeerInput::LinkClosed`].
     SnapshotArriving(LinkId),
+    /// The tree that a leader sent was read and holds this membership ([`crate::membership_of`]). What follows from it must
+    /// be done before the tree gets to where a start finds it.
+    SnapshotRead(Membership),
     /// The tree that a leader sent was read, is on stable storage with nothing beside it, and is what
     /// [`crate::Shared`] holds now.
     SnapshotInstalled {

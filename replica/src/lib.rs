@@ -20,6 +20,6 @@ pub mod status;
 pub use input::{ConnectionId, Input, Now, PeerInput};
 pub use output::{Delivery, Fact, Outlet, Outputs, PeerOutput};
 pub use pipeline::order::{Route, SessionOrder};
-pub use replica::Replica;
+pub use replica::{Replica, membership_of};
 pub use settings::ReplicaSettings;
 pub use shared::Shared;

@@ -29,6 +29,7 @@ use self::doubts::{Asker, Doubts};
 use self::forwarded::Renewals;
 use self::housekeeping::Reaper;
 use self::learner_snapshots::Transfers;
+pub use self::reconfig::membership_of;
 use self::serving_observers::Proxied;
 use self::snapshot_pace::SnapshotPace;
 use crate::input::{ConnectionId, Input, Now};

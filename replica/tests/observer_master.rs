@@ -213,12 +213,12 @@ fn an_observer_hears_of_everything_committed_before_its_sync_is_answered() {
 fn what_an_observer_of_javas_asks_behind_a_sync_waits_for_the_answer() {
     let mut follower = Follower::new();
     let java = follower.observer(3, false);
-    for message in [sync(S), write(S, 8), write(T, 9), sync(S), write(S, 10)] {
+    for message in [write(T, 7), sync(S), write(S, 8), write(T, 9), sync(T), write(S, 10)] {
         follower.says(java, message);
     }
-    assert_eq!(follower.asked(), [sync(S), write(T, 9)], "other sessions need not wait");
+    assert_eq!(follower.asked(), [write(T, 7), sync(S)], "not even another session's request goes on");
     follower.leader_says(FromLeader::Sync);
-    assert_eq!(follower.asked(), [write(S, 8), sync(S)]);
+    assert_eq!(follower.asked(), [write(S, 8), write(T, 9), sync(T)]);
     assert_eq!(told(&mut follower.shell, java), [FromLeader::Sync]);
     follower.leader_says(FromLeader::Sync);
     assert_eq!(follower.asked(), [write(S, 10)]);

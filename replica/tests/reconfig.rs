@@ -10,10 +10,10 @@ use protocol::client::request::Request;
 use protocol::client::response::Response;
 use protocol::peer::{FromLeader, FromLearner, LearnerKind};
 use protocol::{ErrorCode, ServerId, Zxid};
-use replica::{Fact, Input, PeerInput};
+use replica::{Fact, Input, PeerInput, membership_of};
 use shell::*;
 use tree::{AuthRules, Rules};
-use zab::{Action, LinkId};
+use zab::Action;
 
 fn rules() -> Rules {
     Rules {
@@ -149,8 +149,8 @@ fn a_membership_that_came_with_a_tree_has_a_say() {
     let later = format!("{two}server.3=127.0.0.3:2888:3888;2181\nversion=100000007");
     let mut shell = Shell::member_with_config(settings(rules()), &two, &later);
     assert_eq!(shell.replica.peer().proposed_membership(), None, "a start goes by the configuration");
-    let (link, zxid) = (LinkId::new(1), Zxid::ZERO);
-    shell.step(Input::Peer(PeerInput::SnapshotInstalled { link, zxid }));
+    let found = membership_of(&shell.shared.tree()).unwrap();
+    shell.step(Input::Peer(PeerInput::SnapshotRead(found)));
     let stored = shell.actions.iter().find_map(|action| match action {
         Action::StoreProposed(membership) => Some(membership.version),
         _ => None,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use protocol::peer::LearnerKind;
 use replica::status::ServerRole;
-use replica::{Delivery, Fact, Input, Now, Outlet, Outputs, PeerInput, Replica};
+use replica::{Delivery, Fact, Input, Now, Outlet, Outputs, PeerInput, Replica, membership_of};
 use storage::snapshot::ReceivedSnapshot;
 use storage::txn_log::{TxnLog, TxnLogError};
 use tracing::{debug, error, info, warn};
@@ -224,6 +224,12 @@ impl Driver {
         tree: Tree,
         received: ReceivedSnapshot,
     ) -> Result<(), Fatal> {
+        if self.replica.peer().awaits_snapshot(link)
+            && let Some(membership) = membership_of(&tree)
+        {
+            // On stable storage before the tree is: a start would not look for it there.
+            self.step(now, Input::Peer(PeerInput::SnapshotRead(membership)))?;
+        }
         let Some(ensemble) = &mut self.ensemble else { return Ok(()) };
         if !self.replica.peer().awaits_snapshot(link) {
             ensemble.discard(received);

@@ -235,13 +235,13 @@ impl Leading {
 
     /// Goes from phase to phase as far as the quorums reach.
     fn advance(&mut self, context: &mut Context<'_>) -> Result<(), GiveUp> {
-        if self.phase == Phase::Discovery && context.members.electorate.decides_committed(self.contacts) {
+        if self.phase == Phase::Discovery && context.members.electorate.decides(self.contacts) {
             self.propose_epoch(context)?;
         }
         // The history must be on stable storage before the epoch is, here as on a learner: it may end with what this
         // server had logged as a follower and not synced, and with the epoch but without that it would win elections.
         if self.phase == Phase::Promise
-            && context.members.electorate.decides_committed(self.promised)
+            && context.members.electorate.decides(self.promised)
             && (context.durable >= self.inherited || context.makes(Breakage::LeaderEpochBeforeHistory))
         {
             self.phase = Phase::Synchronization;

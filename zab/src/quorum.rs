@@ -135,12 +135,12 @@ impl Electorate {
     }
 
     /// Whether the set is a quorum of the committed membership and, while there is a newer one, of that too: what an
-    /// election, a NEWLEADER and a proposal need.
+    /// election, an epoch, a NEWLEADER and a proposal need.
     pub fn decides(&self, set: VoterSet) -> bool {
         self.committed.decides(set) && self.newer.as_ref().is_none_or(|rule| rule.decides(set))
     }
 
-    /// Whether the set is a quorum of the committed membership: what discovering and accepting an epoch needs.
+    /// Whether the set is a quorum of the committed membership: what a proposal from before the newer one needs.
     pub fn decides_committed(&self, set: VoterSet) -> bool {
         self.committed.decides(set)
     }

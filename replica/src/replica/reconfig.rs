@@ -3,10 +3,20 @@
 use protocol::client::request::Request;
 use protocol::peer::Membership;
 use protocol::{ErrorCode, Zxid};
+use tree::Tree;
 
 use super::Replica;
-use crate::input::Now;
 use crate::output::Fact;
+
+/// The membership that a tree holds. A leader's tree may hold one that this server is only going to be told of, and it may
+/// crash before: [`crate::PeerInput::SnapshotRead`].
+///
+/// Not to be heeded at a start: an operator who gives the last server of an ensemble a membership of its own must be
+/// obeyed.
+pub fn membership_of(tree: &Tree) -> Option<Membership> {
+    let node = tree.find(tree::CONFIG_PATH)?;
+    Membership::parse(std::str::from_utf8(node.data()?).ok()?).ok()
+}
 
 impl Replica {
     /// The text of the membership that the change leads to, as the transaction with this zxid would bring it into force.
@@ -38,19 +48,6 @@ impl Replica {
             Ok(true) => Ok(changed.to_string()),
             Ok(false) => Err(ErrorCode::NewConfigNoQuorum),
             Err(error) => Err(self.refuse_reconfig(error.to_string())),
-        }
-    }
-
-    /// A leader's tree may hold a membership that this server is only going to be told of, and it may crash before.
-    ///
-    /// Not at a start: an operator who gives the last server of an ensemble a membership of its own must be obeyed.
-    pub(super) fn heed_membership_of_tree(&mut self, now: Now) {
-        let tree = self.shared.tree();
-        let text = tree.find(tree::CONFIG_PATH).and_then(|node| node.data().map(<[u8]>::to_vec));
-        drop(tree);
-        let membership = text.and_then(|text| Membership::parse(std::str::from_utf8(&text).ok()?).ok());
-        if let Some(membership) = membership.filter(|found| found.version > self.peer.membership().version) {
-            self.peer.on_membership_found(now.monotonic_ms, membership, &mut self.actions);
         }
     }
 

@@ -31,9 +31,9 @@ impl Replica {
                 self.proxied.forget(link);
             }
             PeerInput::SnapshotArriving(link) => self.peer.on_snapshot_arriving(link),
+            PeerInput::SnapshotRead(membership) => self.peer.on_membership_found(now_ms, membership, actions),
             PeerInput::SnapshotInstalled { link, zxid } => {
                 self.state_replaced(zxid);
-                self.heed_membership_of_tree(now);
                 self.snapshot.transactions = 0;
                 self.peer.on_snapshot_installed(now_ms, link, zxid, &mut self.actions);
             }

@@ -22,11 +22,11 @@ use crate::sessions::Owner;
 enum SyncFor {
     /// A client of this server's.
     Client,
-    /// A session's, at an observer.
-    Observer(LinkId, SessionId),
+    /// An observer's.
+    Observer(LinkId),
 }
 
-/// Requests of one session that wait for the answer to its sync.
+/// Requests of one observer that wait for the answer to a sync of its.
 #[derive(Default)]
 struct Held {
     requests: VecDeque<FromLearner>,
@@ -40,9 +40,10 @@ pub(super) struct Proxied {
     /// clients are bounded with all their requests, those of observers by [`limits::OBSERVER_SYNCS_MAX`].
     syncs: VecDeque<SyncFor>,
     syncs_of_observers: usize,
-    /// A Java observer waits for ever if the answer to a sync comes behind the commit of a later request of the same
-    /// session, and this server takes answers that do. So the later request only leaves when the answer is there.
-    held: BTreeMap<(LinkId, SessionId), Held>,
+    /// A Java observer waits for ever if the answer to a sync comes behind the commit of a later request, or before that of
+    /// an earlier one, whatever sessions they belong to (`CommitProcessor.queuedWriteRequests`); and this server takes
+    /// answers that do. So what comes behind a sync only leaves when its answer is there.
+    held: BTreeMap<LinkId, Held>,
     /// Sessions heard by observers since the leader last asked, with their timeouts. Only sessions that exist.
     heard: BTreeMap<SessionId, i32>,
 }
@@ -55,7 +56,7 @@ impl Proxied {
 
     /// The observer is gone. The leader will answer its syncs all the same.
     pub fn forget(&mut self, link: LinkId) {
-        self.held.retain(|(holder, _), _| *holder != link);
+        self.held.remove(&link);
     }
 
     /// Nobody is served any more.
@@ -73,9 +74,8 @@ impl Replica {
         message: FromLearner,
     ) -> Option<FromLearner> {
         match &message {
-            FromLearner::Request { session, .. } => {
-                let session = *session;
-                self.hold_or_pass_on(now, (leader, link), session, message);
+            FromLearner::Request { .. } => {
+                self.hold_or_pass_on(now, (leader, link), message);
                 None
             }
             FromLearner::Revalidate { session, timeout_ms } => {
@@ -103,20 +103,13 @@ impl Replica {
         heard.into_iter().collect()
     }
 
-    fn hold_or_pass_on(
-        &mut self,
-        now: Now,
-        (leader, link): (LinkId, LinkId),
-        session: SessionId,
-        request: FromLearner,
-    ) {
-        let Some(held) = self.proxied.held.get_mut(&(link, session)) else {
+    fn hold_or_pass_on(&mut self, now: Now, (leader, link): (LinkId, LinkId), request: FromLearner) {
+        let Some(held) = self.proxied.held.get_mut(&link) else {
             return self.pass_request_on(now, (leader, link), request);
         };
         held.bytes += weight(&request);
         held.requests.push_back(request);
-        let of_link = self.proxied.held.iter().filter(|((holder, _), _)| *holder == link);
-        if of_link.map(|(_, held)| held.bytes).sum::<usize>() > limits::HELD_BYTES_MAX {
+        if held.bytes > limits::HELD_BYTES_MAX {
             self.part_with_observer(now, link, "too many of its requests wait for answers to syncs");
         }
     }
@@ -127,10 +120,10 @@ impl Replica {
             if self.proxied.syncs_of_observers >= limits::OBSERVER_SYNCS_MAX {
                 return self.part_with_observer(now, link, "too many syncs of observers are under way");
             }
-            self.proxied.syncs.push_back(SyncFor::Observer(link, *session));
+            self.proxied.syncs.push_back(SyncFor::Observer(link));
             self.proxied.syncs_of_observers += 1;
             if !self.peer.takes_late_syncs(link) {
-                self.proxied.held.insert((link, *session), Held::default());
+                self.proxied.held.insert(link, Held::default());
             }
         } else if !self.serves_session(link, *session, *op) {
             // It waits for a transaction all the same: the leader makes one of what nobody can read.
@@ -160,25 +153,25 @@ impl Replica {
     pub(super) fn on_sync_answered(&mut self, now: Now) {
         match self.proxied.syncs.pop_front() {
             Some(SyncFor::Client) => self.progress.syncs = (self.progress.syncs + 1).min(self.syncs),
-            Some(SyncFor::Observer(link, session)) => {
+            Some(SyncFor::Observer(link)) => {
                 self.proxied.syncs_of_observers -= 1;
                 if self.peer.serves(link) {
                     self.emit(Action::ToLearner { link, message: FromLeader::Sync });
                 }
-                self.release(now, link, session);
+                self.release(now, link);
             }
             None => {}
         }
     }
 
     /// Passes on what has waited for an answer, up to the next sync.
-    fn release(&mut self, now: Now, link: LinkId, session: SessionId) {
+    fn release(&mut self, now: Now, link: LinkId) {
         let Standing::Learning { link: leader } = self.standing else { return };
-        let Some(mut held) = self.proxied.held.remove(&(link, session)) else { return };
+        let Some(mut held) = self.proxied.held.remove(&link) else { return };
         while let Some(request) = held.requests.pop_front() {
             held.bytes -= weight(&request);
             self.pass_request_on(now, (leader, link), request);
-            if let Some(place) = self.proxied.held.get_mut(&(link, session)) {
+            if let Some(place) = self.proxied.held.get_mut(&link) {
                 *place = held;
                 return;
             }

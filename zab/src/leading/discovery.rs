@@ -1,7 +1,12 @@
 //! Which epoch begins, and whether a quorum promises itself to it (`Leader.getEpochToPropose`, `waitForEpochAck`).
+//!
+//! Java asks a quorum of the membership in force. Where a newer one has been seen that is not enough: it may be in force
+//! elsewhere already, a quorum of it may promise itself to the same epoch under another leader, and what that leader
+//! commits would be cut by who waited here in vain, with the later epoch. So quorums of both must promise, as both must
+//! be in sync anyway before anything is proposed; observers that are to vote count in the newer one.
 
 use protocol::peer::FromLeader;
-use protocol::{Epoch, Zxid};
+use protocol::{Epoch, ServerId, Zxid};
 
 use super::{Leading, Phase, Stage};
 use crate::action::Action;
@@ -21,9 +26,9 @@ impl Leading {
             if self.keeps_waiting(accepted) {
                 return Ok(());
             }
-            let voter = self.learners[&link].voter();
+            let server = self.learners[&link].server;
             if accepted > self.epoch
-                && voter.is_some_and(|server| context.members.electorate.is_committed_voter(server))
+                && server.is_some_and(|server| context.members.electorate.is_voter(server))
             {
                 // It has promised itself to a candidate that came to nothing, and may not follow an earlier epoch: with a
                 // few like it the ensemble would be one crash from a standstill. The next epoch is later than both.
@@ -33,11 +38,12 @@ impl Leading {
             self.propose_epoch_to(context, link);
             return Ok(());
         }
-        let Some(server) = self.learners[&link].voter() else { return Ok(()) };
-        // Only voters decide the epoch, but whoever is no voter must not have accepted a higher one either.
-        self.epoch = self.epoch.max(accepted);
-        if context.members.electorate.is_committed_voter(server) {
-            context.members.electorate.insert(&mut self.contacts, server);
+        let learner = &self.learners[&link];
+        let votes = |&server: &ServerId| context.members.electorate.insert(&mut self.contacts, server);
+        let is_voter = learner.server.as_ref().is_some_and(votes);
+        // Only voters decide the epoch, but a follower without a vote must not have accepted a higher one either.
+        if is_voter || learner.voter().is_some() {
+            self.epoch = self.epoch.max(accepted);
         }
         self.advance(context)
     }
@@ -88,8 +94,7 @@ impl Leading {
         if knows_more && !context.makes(Breakage::LeadBehind) {
             return self.turn_away(context, link, "it knows more than the leader");
         }
-        let voter = learner.voter().filter(|&server| context.members.electorate.is_committed_voter(server));
-        if let Some(server) = voter {
+        if let Some(server) = learner.server {
             context.members.electorate.insert(&mut self.promised, server);
         }
         self.advance(context)

@@ -6,7 +6,7 @@ use ::server::TreeTarget;
 use bytes::Bytes;
 use protocol::Zxid;
 use protocol::peer::FromLeader;
-use replica::{Input, PeerInput};
+use replica::{Input, PeerInput, membership_of};
 use storage::recovery::RecoveryTarget;
 use storage::snapshot::{
     Compression, ReceivedSnapshot, SnapshotChunk, SnapshotWriteError, read_tree, write_received,
@@ -193,6 +193,11 @@ impl Member {
         received: ReceivedSnapshot,
         history: &Arc<Vec<(Zxid, Bytes)>>,
     ) -> Result<(), Trouble> {
+        if self.replica.peer().awaits_snapshot(link)
+            && let Some(membership) = membership_of(&tree)
+        {
+            self.step(scene, Input::Peer(PeerInput::SnapshotRead(membership)))?;
+        }
         if !self.replica.peer().awaits_snapshot(link) {
             scene.oracle.tally.note("snapshot came too late");
             // What stays behind is removed by the next start.
