@@ -191,6 +191,10 @@ impl Leading {
                 if let Some(why) = objection(context, server, protocol_version, membership_version) {
                     return self.turn_away(context, link, why);
                 }
+                if self.phase < Phase::Broadcast {
+                    self.activate_if_in_force(context, membership_version)?;
+                }
+                let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
                 (learner.kind, learner.server, learner.stage) = (kind, server, Stage::Introduced);
                 (learner.late_syncs, learner.turns_epochs) = (late_syncs, turns_epochs);
                 self.replace_earlier_link(context, link);
@@ -235,13 +239,13 @@ impl Leading {
 
     /// Goes from phase to phase as far as the quorums reach.
     fn advance(&mut self, context: &mut Context<'_>) -> Result<(), GiveUp> {
-        if self.phase == Phase::Discovery && context.members.electorate.decides(self.contacts) {
+        if self.phase == Phase::Discovery && self.may_begin(context, self.contacts) {
             self.propose_epoch(context)?;
         }
         // The history must be on stable storage before the epoch is, here as on a learner: it may end with what this
         // server had logged as a follower and not synced, and with the epoch but without that it would win elections.
         if self.phase == Phase::Promise
-            && context.members.electorate.decides(self.promised)
+            && self.may_begin(context, self.promised)
             && (context.durable >= self.inherited || context.makes(Breakage::LeaderEpochBeforeHistory))
         {
             self.phase = Phase::Synchronization;

@@ -140,7 +140,8 @@ impl Electorate {
         self.committed.decides(set) && self.newer.as_ref().is_none_or(|rule| rule.decides(set))
     }
 
-    /// Whether the set is a quorum of the committed membership: what a proposal from before the newer one needs.
+    /// Whether the set is a quorum of the committed membership: what everything needs that was
+    /// decided before the newer one was proposed, or by those who do not have it.
     pub fn decides_committed(&self, set: VoterSet) -> bool {
         self.committed.decides(set)
     }

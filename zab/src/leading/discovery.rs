@@ -1,9 +1,10 @@
 //! Which epoch begins, and whether a quorum promises itself to it (`Leader.getEpochToPropose`, `waitForEpochAck`).
 //!
-//! Java asks a quorum of the membership in force. Where a newer one has been seen that is not enough: it may be in force
-//! elsewhere already, a quorum of it may promise itself to the same epoch under another leader, and what that leader
+//! Java asks a quorum of the membership in force. Where a newer one stands in the log that is not enough: it may be in
+//! force elsewhere already, a quorum of it may promise itself to the same epoch under another leader, and what that leader
 //! commits would be cut by who waited here in vain, with the later epoch. So quorums of both must promise, as both must
-//! be in sync anyway before anything is proposed; observers that are to vote count in the newer one.
+//! be in sync anyway before anything is proposed; observers that are to vote count in the newer one. What was proposed
+//! and is not in the log of a leader whom a quorum of those before promises itself to was never in force.
 
 use protocol::peer::FromLeader;
 use protocol::{Epoch, ServerId, Zxid};
@@ -13,8 +14,19 @@ use crate::action::Action;
 use crate::breakage::Breakage;
 use crate::context::{Context, GiveUp};
 use crate::link::LinkId;
+use crate::quorum::VoterSet;
 
 impl Leading {
+    /// Whether so many are enough to begin an epoch with.
+    pub(super) fn may_begin(&self, context: &Context<'_>, who: VoterSet) -> bool {
+        let newer = context.members.proposed();
+        if newer.is_some_and(|membership| membership.version <= self.inherited.to_wire()) {
+            context.members.electorate.decides(who)
+        } else {
+            context.members.electorate.decides_committed(who)
+        }
+    }
+
     /// A learner says which epoch it has accepted.
     pub(super) fn on_info(
         &mut self,
@@ -90,7 +102,11 @@ impl Leading {
         // No epoch: it had accepted this one before and does not count.
         let counted = current.or(context.makes(Breakage::CountSecondPromise).then(Epoch::default));
         let Some(current) = counted else { return Ok(()) };
-        let knows_more = (current, last_zxid) > (context.epochs.current, self.inherited);
+        // What only those have who are to vote in a membership that is not in force was never committed.
+        let votes =
+            learner.server.is_some_and(|server| context.members.electorate.is_committed_voter(server));
+        let here = context.epochs.current;
+        let knows_more = current > here || current == here && votes && last_zxid > self.inherited;
         if knows_more && !context.makes(Breakage::LeadBehind) {
             return self.turn_away(context, link, "it knows more than the leader");
         }

@@ -59,6 +59,19 @@ impl Leading {
         if stays { Ok(()) } else { Err(GiveUp::Look("this server is not to lead the present ensemble")) }
     }
 
+    /// Somebody comes who goes by this membership already: if that is the proposed one, it is in force, and those who vote
+    /// there say who leads.
+    pub(super) fn activate_if_in_force(
+        &mut self,
+        context: &mut Context<'_>,
+        version: i64,
+    ) -> Result<(), GiveUp> {
+        let proposed = context.members.proposed().filter(|membership| membership.version == version);
+        let Some(membership) = proposed.cloned() else { return Ok(()) };
+        self.put_into_force(context, membership);
+        Err(GiveUp::Look("a newer membership is in force"))
+    }
+
     /// Looks whether the transaction is a reconfiguration.
     pub(super) fn note_reconfiguration(&mut self, context: &mut Context<'_>, zxid: Zxid, envelope: &Bytes) {
         if !context.settings.reconfig_enabled {
