@@ -49,7 +49,10 @@ const SEEDS_OF_FIXED_BUGS: &[(u64, &str)] = &[
         "an observer that was to vote went to followers that waited for the leader, who waited for it",
     ),
     (1_048_961, "a quorum of the old membership alone began an epoch that the new one had already"),
-    (1_048_832, "a crash behind a leader's tree and before the membership in it left that without force for ever"),
+    (
+        1_048_832,
+        "a crash behind a leader's tree and before the membership in it left that without force for ever",
+    ),
     (1_047_873, "who was to vote in a newer membership and knew more kept the others from going on"),
     (333, "a server that left its role had forgotten watches while it still answered"),
 ];

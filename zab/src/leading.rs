@@ -300,6 +300,7 @@ impl Leading {
         for link in self.links(|learner| learner.stage == Stage::Synchronized) {
             self.let_serve(context, link);
         }
+        self.take_leave_of_former(context);
         Ok(())
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Members {
     committed_text: String,
     /// Always newer than the committed one.
     proposed: Option<Arc<Membership>>,
+    /// The one before the committed one, as long as a leader waits for a quorum there to know that it is over.
+    former: Option<Arc<Membership>>,
     pub electorate: Electorate,
     /// Something changed since this was last looked at.
     changed: bool,
@@ -49,7 +51,16 @@ impl Members {
         let electorate = Electorate::new(&committed, proposed.as_deref())?;
         let committed_text = committed.to_string();
         let committed = Arc::new(committed);
-        Ok(Members { me, outsider, committed, committed_text, proposed, electorate, changed: false })
+        Ok(Members {
+            me,
+            outsider,
+            committed,
+            committed_text,
+            proposed,
+            former: None,
+            electorate,
+            changed: false,
+        })
     }
 
     /// The membership in force.
@@ -89,7 +100,7 @@ impl Members {
         if membership.version <= self.committed.version || known {
             return Ok(());
         }
-        self.electorate = Electorate::new(&self.committed, Some(&membership))?;
+        self.electorate = self.count(Some(&membership))?;
         let membership = Arc::new(membership);
         self.proposed = Some(Arc::clone(&membership));
         self.changed = true;
@@ -100,7 +111,7 @@ impl Members {
     /// The proposed membership came to nothing, if there is one.
     pub fn forget_proposed(&mut self, out: &mut Vec<Action>) {
         if self.proposed.take().is_some() {
-            self.electorate = Electorate::new(&self.committed, None).expect("it was built before");
+            self.electorate = self.count(None).expect("it was built before");
             self.changed = true;
             out.push(Action::ForgetProposed);
         }
@@ -118,7 +129,7 @@ impl Members {
         }
         let proposed = self.proposed.take().filter(|proposed| proposed.version > membership.version);
         self.electorate = Electorate::new(&membership, proposed.as_deref())?;
-        self.proposed = proposed;
+        (self.proposed, self.former) = (proposed, None);
         let kind_before = self.kind();
         let before = std::mem::replace(&mut self.committed, Arc::clone(&membership));
         self.committed_text = membership.to_string();
@@ -127,6 +138,41 @@ impl Members {
         let role = self.kind() != kind_before;
         let leader = leader.is_some_and(|leader| moves(leader, &before, &membership));
         Ok(Some(Change { role, leader }))
+    }
+
+    /// The membership that was in force before goes on having its say, until [`Members::forget_former`]. Not if everybody
+    /// who votes now did so before: then no quorum of now is strange to those of before.
+    pub fn keep_former(&mut self, before: Arc<Membership>) {
+        let votes =
+            |membership: &Membership, server| membership.role_of(server) == Some(MemberRole::Participant);
+        let newcomers =
+            |(&server, _): (&ServerId, _)| votes(&self.committed, server) && !votes(&before, server);
+        if !self.committed.members.iter().any(newcomers) {
+            return;
+        }
+        let (committed, proposed) = (&self.committed, self.proposed.as_deref());
+        // Too many voters in all, which nobody has: then it is as it is with Java.
+        if let Ok(electorate) = Electorate::with_former(committed, proposed, Some(&before)) {
+            (self.electorate, self.former, self.changed) = (electorate, Some(before), true);
+        }
+    }
+
+    /// Whether the membership before has a say.
+    pub fn has_former(&self) -> bool {
+        self.former.is_some()
+    }
+
+    /// Whoever had a say in the membership before has none any more.
+    pub fn forget_former(&mut self) {
+        if self.former.take().is_some() {
+            self.electorate = self.count(self.proposed.as_deref()).expect("more were counted before");
+            self.changed = true;
+        }
+    }
+
+    /// Who decides, if this membership is proposed.
+    pub fn count(&self, proposed: Option<&Membership>) -> Result<Electorate, QuorumError> {
+        Electorate::with_former(&self.committed, proposed, self.former.as_deref())
     }
 
     /// Whether something changed since this was last asked.

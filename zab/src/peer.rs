@@ -398,6 +398,7 @@ impl Peer {
 
     fn look(&mut self, now_ms: u64, why: &'static str, out: &mut Vec<Action>) {
         self.leave_role(why, out);
+        self.adopt_membership(now_ms, out);
         let standing = Standing {
             last_zxid: Some(self.ground.history.last()).filter(|_| !self.needs_snapshot),
             current_epoch: self.ground.epochs.current,
@@ -413,6 +414,7 @@ impl Peer {
                 for link in leading.all_links() {
                     out.push(Action::Close { link, why: "this server no longer leads" });
                 }
+                self.ground.members.forget_former();
             }
             State::Learning(learning) => {
                 let served = learning.is_serving();
@@ -436,6 +438,7 @@ impl Peer {
             GiveUp::Look(why) => self.look(now_ms, why, out),
             GiveUp::Follow { leader, zxid } => {
                 self.leave_role("a reconfiguration says who leads", out);
+                self.adopt_membership(now_ms, out);
                 self.failed_joins = 0;
                 let state = match self.kind() {
                     _ if leader == self.ground.settings.me => ServerState::Leading,

@@ -60,7 +60,8 @@ pub enum QuorumError {
     },
 }
 
-/// The voters of the committed membership and, while a newer one has been seen, of that too.
+/// The voters of the committed membership and, while a newer one has been seen, of that too, and of the one before while
+/// those are to hear that it is over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Electorate {
     /// Ascending; the position is the bit.
@@ -68,6 +69,8 @@ pub struct Electorate {
     committed: Rule,
     /// The newer membership's, while there is one.
     newer: Option<Rule>,
+    /// That of the membership before, while it has a say.
+    former: Option<Rule>,
 }
 
 impl Electorate {
@@ -79,9 +82,22 @@ impl Electorate {
     ///
     /// If there are too many voters, or the groups or weights make no sense.
     pub fn new(committed: &Membership, last_seen: Option<&Membership>) -> Result<Electorate, QuorumError> {
+        Electorate::with_former(committed, last_seen, None)
+    }
+
+    /// The same, joined by the membership before the committed one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Electorate::new`].
+    pub fn with_former(
+        committed: &Membership,
+        last_seen: Option<&Membership>,
+        former: Option<&Membership>,
+    ) -> Result<Electorate, QuorumError> {
         let newer = last_seen.filter(|membership| membership.version > committed.version);
-        let mut voters: Vec<ServerId> =
-            voters_of(committed).chain(newer.into_iter().flat_map(voters_of)).collect();
+        let others = newer.into_iter().chain(former);
+        let mut voters: Vec<ServerId> = voters_of(committed).chain(others.flat_map(voters_of)).collect();
         voters.sort_unstable();
         voters.dedup();
         if voters.len() > VOTERS_MAX {
@@ -89,10 +105,11 @@ impl Electorate {
         }
         let committed = Rule::new(committed, &voters)?;
         let newer = newer.map(|membership| Rule::new(membership, &voters)).transpose()?;
-        Ok(Electorate { voters, committed, newer })
+        let former = former.map(|membership| Rule::new(membership, &voters)).transpose()?;
+        Ok(Electorate { voters, committed, newer, former })
     }
 
-    /// Whether the server votes in either membership.
+    /// Whether the server votes in any of the memberships.
     pub fn is_voter(&self, server: ServerId) -> bool {
         self.bit(server).is_some()
     }
@@ -102,7 +119,7 @@ impl Electorate {
         self.bit(server).is_some_and(|bit| self.committed.voters() & bit != 0)
     }
 
-    /// The voters of either membership, ascending.
+    /// The voters of all the memberships, ascending.
     pub fn voters(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.voters.iter().copied()
     }
@@ -137,13 +154,13 @@ impl Electorate {
     /// Whether the set is a quorum of the committed membership and, while there is a newer one, of that too: what an
     /// election, an epoch, a NEWLEADER and a proposal need.
     pub fn decides(&self, set: VoterSet) -> bool {
-        self.committed.decides(set) && self.newer.as_ref().is_none_or(|rule| rule.decides(set))
+        self.decides_committed(set) && self.newer.as_ref().is_none_or(|rule| rule.decides(set))
     }
 
     /// Whether the set is a quorum of the committed membership: what everything needs that was
     /// decided before the newer one was proposed, or by those who do not have it.
     pub fn decides_committed(&self, set: VoterSet) -> bool {
-        self.committed.decides(set)
+        self.committed.decides(set) && self.former.as_ref().is_none_or(|rule| rule.decides(set))
     }
 
     /// The same servers as in a set of another electorate, apart from those that have no vote here.

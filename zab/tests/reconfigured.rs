@@ -2,7 +2,9 @@
 //! reconfiguration is switched off it must not go on with the members of its start.
 
 use bytes::Bytes;
-use protocol::peer::{FromLeader, Member, MemberRole, Membership, Notification, ServerState, Vote};
+use protocol::peer::{
+    FromLeader, FromLearner, LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote,
+};
 use protocol::{Epoch, ServerId, Zxid};
 use zab::{Action, Epochs, LinkId, Peer, PeerSettings, Role};
 
@@ -186,4 +188,48 @@ fn what_was_heard_of_and_not_logged_came_to_nothing() {
     follower.new_leader(7);
     assert_eq!(follower.gave_up(), None);
     assert_eq!(follower.peer.proposed_membership(), None);
+}
+
+#[test]
+fn a_learner_that_goes_by_the_proposed_members_says_that_they_are_in_force() {
+    for (version, expected) in [(7, None), (8, Some(8))] {
+        let settings =
+            PeerSettings { reconfig_enabled: true, tick_ms: 100, ..PeerSettings::new(ServerId::new(1)) };
+        let mut out = Vec::new();
+        let peer = Peer::member(
+            settings,
+            membership(7),
+            Some(membership(8)),
+            Epochs::default(),
+            Zxid::new(Epoch::new(1), 1),
+        );
+        let mut peer = peer.expect("three voters can be counted");
+        peer.start(0, &mut out);
+        let vote = Some(Vote { leader: ServerId::new(1), zxid: Zxid::new(Epoch::new(1), 1), peer_epoch: 0 });
+        for from in [2, 3] {
+            let notification = Notification { state: ServerState::Looking, vote, round: 1, membership: None };
+            peer.on_notification(0, ServerId::new(from), notification, &mut out);
+        }
+        assert!(out.contains(&Action::Became(Role::Preparing)), "{out:?}");
+        out.clear();
+        let link = LinkId::new(1);
+        peer.on_learner_connected(0, link, &mut out);
+        let info = FromLearner::Info {
+            kind: LearnerKind::Follower,
+            accepted_epoch: Epoch::new(0),
+            server: Some(ServerId::new(2)),
+            protocol_version: 0x10000,
+            membership_version: version,
+            late_syncs: true,
+            turns_epochs: true,
+        };
+        peer.on_learner_message(0, link, info, &mut out);
+        let activated = out.iter().find_map(|action| match action {
+            Action::Activate(membership) => Some(membership.version),
+            _ => None,
+        });
+        assert_eq!(activated, expected);
+        let looks = out.iter().any(|action| matches!(action, Action::Became(Role::Looking { .. })));
+        assert_eq!(looks, expected.is_some());
+    }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Waiting {
     Here { token: u64 },
     /// A client of a learner; learners match answers by their order.
     Learner { link: LinkId },
+    /// The membership before the present one, to have no say any more.
+    Former,
 }
 
 #[derive(Clone, Hash, Debug)]
@@ -75,8 +77,17 @@ impl Leading {
             self.barrier.prompt.push_back((self.last_proposed, link));
             return self.release_prompt(context);
         }
+        self.wait(context, who, self.last_proposed);
+    }
+
+    /// The membership before the present one is to have no say any more, once a quorum there has heard of the present one.
+    pub(super) fn confirm_former(&mut self, context: &mut Context<'_>) {
+        self.wait(context, Waiting::Former, Zxid::ZERO);
+    }
+
+    fn wait(&mut self, context: &mut Context<'_>, who: Waiting, after: Zxid) {
         let round = self.barrier.round + 1;
-        self.barrier.waits.push_back(Wait { who, after: self.last_proposed, round });
+        self.barrier.waits.push_back(Wait { who, after, round });
         if !self.barrier.under_way {
             self.begin_round(context);
         }
@@ -150,16 +161,24 @@ impl Leading {
     }
 
     pub(super) fn release_barriers(&mut self, context: &mut Context<'_>) {
-        let committed = self.committed();
+        let mut committed = self.committed();
         while let Some(wait) = self.barrier.waits.front()
             && wait.round <= self.barrier.confirmed
             && wait.after <= committed
         {
-            context.out.push(match wait.who {
-                Waiting::Here { token } => Action::SyncDone { token },
-                Waiting::Learner { link } => Action::ToLearner { link, message: FromLeader::Sync },
-            });
+            let who = wait.who;
             self.barrier.waits.pop_front();
+            match who {
+                Waiting::Here { token } => context.out.push(Action::SyncDone { token }),
+                Waiting::Learner { link } => {
+                    context.out.push(Action::ToLearner { link, message: FromLeader::Sync });
+                }
+                Waiting::Former => {
+                    self.forget_former(context);
+                    self.commit_decided(context);
+                    committed = self.committed();
+                }
+            }
         }
     }
 }

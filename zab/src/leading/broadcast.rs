@@ -141,6 +141,9 @@ impl Leading {
         }
         context.history.commit(up_to);
         context.out.push(Action::Committed { up_to });
+        if next_leader == Some(context.settings.me) {
+            self.take_leave_of_former(context);
+        }
         self.release_prompt(context);
         self.release_barriers(context);
         self.finish_turn(context);

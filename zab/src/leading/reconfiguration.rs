@@ -4,6 +4,10 @@
 //! decide, about it and about everything behind it. Its commit puts the new membership into force everywhere, and names
 //! who leads from then on: a leader that has no vote there, or is to be found elsewhere, hands over to somebody who has
 //! acknowledged as much as anybody.
+//!
+//! What comes behind it needs the old quorum, too, until such a quorum has heard that the new membership is in force.
+//! Java's does not: there a leader can crash when only newcomers, who have not heard either, have what it has committed,
+//! and those of before begin without it.
 
 use std::sync::Arc;
 
@@ -116,8 +120,25 @@ impl Leading {
     }
 
     fn put_into_force(&mut self, context: &mut Context<'_>, membership: Arc<Membership>) {
-        let before = context.members.electorate.clone();
+        let electorate = context.members.electorate.clone();
+        let before = Arc::clone(context.members.committed());
         context.members.activate(membership, None, context.out).expect("the voters were counted before");
+        context.members.keep_former(before);
+        self.carry_over(context, &electorate);
+    }
+
+    /// Everybody has been told that the new membership is in force: once a quorum of the one before has heard it, that
+    /// has no say any more.
+    pub(super) fn take_leave_of_former(&mut self, context: &mut Context<'_>) {
+        if context.members.has_former() {
+            self.confirm_former(context);
+        }
+    }
+
+    /// A quorum of the membership before knows that it is over.
+    pub(super) fn forget_former(&mut self, context: &mut Context<'_>) {
+        let before = context.members.electorate.clone();
+        context.members.forget_former();
         self.carry_over(context, &before);
     }
 

@@ -36,7 +36,7 @@ impl Peer {
     /// # Errors
     /// A membership with more voters than can be counted together with those of now, or whose groups make no sense.
     pub fn could_decide(&self, membership: &Membership) -> Result<bool, QuorumError> {
-        Electorate::new(self.membership(), Some(membership))?;
+        self.ground.members.count(Some(membership))?;
         let electorate = Electorate::new(membership, None)?;
         let State::Leading(leading) = &self.state else { return Ok(false) };
         let mut ready = VoterSet::default();
