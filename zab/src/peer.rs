@@ -69,6 +69,7 @@ enum State {
 struct Early {
     link: LinkId,
     info: Option<FromLearner>,
+    since_ms: u64,
 }
 
 impl Peer {
@@ -192,7 +193,7 @@ impl Peer {
             }),
             // It may have heard of this server's election before this server itself has.
             State::Looking if self.early.len() < EARLY_LEARNERS_MAX => {
-                self.early.push(Early { link, info: None });
+                self.early.push(Early { link, info: None, since_ms: now_ms });
             }
             _ => out.push(Action::Close { link, why: "this server does not lead" }),
         }
@@ -312,7 +313,10 @@ impl Peer {
     /// Time has passed.
     pub fn on_tick(&mut self, now_ms: u64, out: &mut Vec<Action>) {
         match &self.state {
-            State::Looking => self.elect(now_ms, out, |election, actions| election.on_tick(now_ms, actions)),
+            State::Looking => {
+                self.part_with_early(now_ms, out);
+                self.elect(now_ms, out, |election, actions| election.on_tick(now_ms, actions));
+            }
             State::Leading(_) => self.lead(now_ms, out, |leading, context| leading.on_tick(context)),
             State::Learning(learning) => {
                 let link = learning.link();
@@ -325,10 +329,30 @@ impl Peer {
     pub fn deadline_ms(&self) -> Option<u64> {
         let election = self.election.as_ref()?;
         match &self.state {
-            State::Looking => election.deadline_ms(),
+            State::Looking => {
+                let first = self.early.iter().map(|early| early.since_ms + self.early_patience_ms()).min();
+                election.deadline_ms().into_iter().chain(first).min()
+            }
             State::Leading(leading) => Some(leading.deadline_ms()),
             State::Learning(learning) => Some(learning.deadline_ms(&self.ground.settings)),
         }
+    }
+
+    /// Who was elected knows it about as early as those who follow. When nothing comes of it, this server has begun another
+    /// election meanwhile; a learner that is not told would wait all of initLimit for it.
+    fn part_with_early(&mut self, now_ms: u64, out: &mut Vec<Action>) {
+        let patience_ms = self.early_patience_ms();
+        self.early.retain(|early| {
+            let waits = now_ms < early.since_ms + patience_ms;
+            if !waits {
+                out.push(Action::Close { link: early.link, why: "this server does not lead" });
+            }
+            waits
+        });
+    }
+
+    fn early_patience_ms(&self) -> u64 {
+        self.ground.settings.tick_ms / 2 + self.ground.settings.finalize_wait_ms
     }
 
     /// The zxid for the next transaction; `None` if this server does not lead or its epoch is used up.
@@ -498,7 +522,7 @@ impl Peer {
             Err(end) => return self.end_role(now_ms, end, out),
         }
         self.note_epoch();
-        for Early { link, info } in std::mem::take(&mut self.early) {
+        for Early { link, info, .. } in std::mem::take(&mut self.early) {
             self.on_learner_connected(now_ms, link, out);
             if let Some(info) = info {
                 self.on_learner_message(now_ms, link, info, out);
