@@ -4,6 +4,7 @@ mod barrier;
 mod broadcast;
 mod counts;
 mod discovery;
+mod former;
 mod learner;
 mod liveness;
 mod next_epoch;
@@ -19,6 +20,7 @@ use self::barrier::Barrier;
 pub(crate) use self::barrier::Waiting;
 use self::broadcast::Proposal;
 pub use self::counts::LearnerCounts;
+use self::former::Former;
 use self::learner::{Learner, Stage};
 use self::next_epoch::{NextEpoch, Turn};
 use self::reconfiguration::HandOver;
@@ -77,6 +79,8 @@ pub(crate) struct Leading {
     log_failed: BTreeSet<ServerId>,
     /// A change of the membership that is proposed and not committed.
     reconfiguration: Option<Zxid>,
+    /// The membership before, if that is to hear that it is over.
+    former: Option<Former>,
     /// Another server leads from now on: nothing more is committed here.
     hand_over: Option<HandOver>,
     /// Learners are promising themselves to the next epoch.
@@ -111,6 +115,7 @@ impl Leading {
             barrier: Barrier::default(),
             log_failed: BTreeSet::new(),
             reconfiguration: None,
+            former: None,
             hand_over: None,
             next_epoch: None,
             turn: Turn::default(),
@@ -140,6 +145,7 @@ impl Leading {
             barrier: Barrier::default(),
             log_failed: BTreeSet::new(),
             reconfiguration: None,
+            former: None,
             hand_over: None,
             next_epoch: None,
             turn: Turn::default(),
@@ -193,6 +199,8 @@ impl Leading {
                 }
                 if self.phase < Phase::Broadcast {
                     self.activate_if_in_force(context, membership_version)?;
+                } else if let Some(server) = server {
+                    self.note_membership_of(context, server, membership_version);
                 }
                 let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
                 (learner.kind, learner.server, learner.stage) = (kind, server, Stage::Introduced);
@@ -308,6 +316,7 @@ impl Leading {
         if let Some(learner) = self.learners.get_mut(&link) {
             learner.stage = Stage::Active;
             context.out.push(Action::ToLearner { link, message: FromLeader::UpToDate });
+            self.ask_whether_it_knows(context, link);
             self.ask_for_promise(context, link);
         }
     }

@@ -154,13 +154,18 @@ impl Electorate {
     /// Whether the set is a quorum of the committed membership and, while there is a newer one, of that too: what an
     /// election, an epoch, a NEWLEADER and a proposal need.
     pub fn decides(&self, set: VoterSet) -> bool {
-        self.decides_committed(set) && self.newer.as_ref().is_none_or(|rule| rule.decides(set))
+        self.committed.decides(set) && self.newer.as_ref().is_none_or(|rule| rule.decides(set))
     }
 
     /// Whether the set is a quorum of the committed membership: what everything needs that was
     /// decided before the newer one was proposed, or by those who do not have it.
     pub fn decides_committed(&self, set: VoterSet) -> bool {
-        self.committed.decides(set) && self.former.as_ref().is_none_or(|rule| rule.decides(set))
+        self.committed.decides(set)
+    }
+
+    /// Whether the set is a quorum of the membership before, if that has a say.
+    pub fn decides_former(&self, set: VoterSet) -> bool {
+        self.former.as_ref().is_none_or(|rule| rule.decides(set))
     }
 
     /// The same servers as in a set of another electorate, apart from those that have no vote here.

@@ -11,6 +11,7 @@ use protocol::Zxid;
 use protocol::peer::FromLeader;
 
 use super::broadcast::Proposal;
+use super::learner::PingFor;
 use super::{Leading, Stage};
 use crate::action::Action;
 use crate::context::Context;
@@ -24,8 +25,6 @@ pub(crate) enum Waiting {
     Here { token: u64 },
     /// A client of a learner; learners match answers by their order.
     Learner { link: LinkId },
-    /// The membership before the present one, to have no say any more.
-    Former,
 }
 
 #[derive(Clone, Hash, Debug)]
@@ -77,17 +76,8 @@ impl Leading {
             self.barrier.prompt.push_back((self.last_proposed, link));
             return self.release_prompt(context);
         }
-        self.wait(context, who, self.last_proposed);
-    }
-
-    /// The membership before the present one is to have no say any more, once a quorum there has heard of the present one.
-    pub(super) fn confirm_former(&mut self, context: &mut Context<'_>) {
-        self.wait(context, Waiting::Former, Zxid::ZERO);
-    }
-
-    fn wait(&mut self, context: &mut Context<'_>, who: Waiting, after: Zxid) {
         let round = self.barrier.round + 1;
-        self.barrier.waits.push_back(Wait { who, after, round });
+        self.barrier.waits.push_back(Wait { who, after: self.last_proposed, round });
         if !self.barrier.under_way {
             self.begin_round(context);
         }
@@ -103,7 +93,7 @@ impl Leading {
         if !context.members.electorate.decides(self.barrier.confirmed_by) {
             for (&link, learner) in &mut self.learners {
                 if learner.stage == Stage::Active && learner.voter().is_some() {
-                    learner.pings.push_back(Some(round));
+                    learner.pings.push_back(PingFor::Round(round));
                     context.out.push(Action::ToLearner { link, message: FromLeader::Ping { zxid } });
                 }
             }
@@ -113,10 +103,15 @@ impl Leading {
 
     pub(super) fn on_ping_answered(&mut self, context: &mut Context<'_>, link: LinkId) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
-        let answered = learner.pings.pop_front().flatten();
+        let answered = learner.pings.pop_front();
         let voter = learner.voter();
+        if answered == Some(PingFor::Former)
+            && let Some(server) = learner.server
+        {
+            self.on_former_heard(context, server);
+        }
         if self.barrier.under_way
-            && answered == Some(self.barrier.round)
+            && answered == Some(PingFor::Round(self.barrier.round))
             && let Some(server) = voter
         {
             context.members.electorate.insert(&mut self.barrier.confirmed_by, server);
@@ -161,24 +156,16 @@ impl Leading {
     }
 
     pub(super) fn release_barriers(&mut self, context: &mut Context<'_>) {
-        let mut committed = self.committed();
+        let committed = self.committed();
         while let Some(wait) = self.barrier.waits.front()
             && wait.round <= self.barrier.confirmed
             && wait.after <= committed
         {
-            let who = wait.who;
+            context.out.push(match wait.who {
+                Waiting::Here { token } => Action::SyncDone { token },
+                Waiting::Learner { link } => Action::ToLearner { link, message: FromLeader::Sync },
+            });
             self.barrier.waits.pop_front();
-            match who {
-                Waiting::Here { token } => context.out.push(Action::SyncDone { token }),
-                Waiting::Learner { link } => {
-                    context.out.push(Action::ToLearner { link, message: FromLeader::Sync });
-                }
-                Waiting::Former => {
-                    self.forget_former(context);
-                    self.commit_decided(context);
-                    committed = self.committed();
-                }
-            }
         }
     }
 }

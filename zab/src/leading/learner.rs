@@ -26,6 +26,17 @@ pub(super) enum Stage {
     Active,
 }
 
+/// What the answer to a ping tells, besides that the learner lives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum PingFor {
+    /// Nothing.
+    Life,
+    /// That this server leads, for a barrier's round.
+    Round(u64),
+    /// That it knows which membership is in force.
+    Former,
+}
+
 /// One learner.
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Learner {
@@ -50,8 +61,8 @@ pub(super) struct Learner {
     pub last_zxid: Zxid,
     /// A proposal that it is to acknowledge, whether that is still needed or not, and since when.
     pub awaited: Option<(Zxid, u64)>,
-    /// The pings under way, oldest first: which of them confirm leadership for a barrier, and for which round.
-    pub pings: VecDeque<Option<u64>>,
+    /// The pings under way, oldest first.
+    pub pings: VecDeque<PingFor>,
 }
 
 impl Learner {

@@ -2,6 +2,7 @@
 
 use protocol::peer::FromLeader;
 
+use super::learner::PingFor;
 use super::{Leading, Phase, Stage};
 use crate::action::Action;
 use crate::context::{Context, GiveUp};
@@ -23,12 +24,12 @@ impl Leading {
             self.give_up_log(context);
             let zxid = self.last_proposed;
             // A follower that has connected again since the round began was not asked, or its answer was lost.
-            let round = self.barrier.round_under_way();
+            let purpose = self.barrier.round_under_way().map_or(PingFor::Life, PingFor::Round);
             for (&link, learner) in self.learners.iter_mut().filter(|(_, learner)| learner.is_forwarded_to())
             {
                 // During synchronization learners hear pings and do not answer them.
                 if learner.stage == Stage::Active {
-                    learner.pings.push_back(round);
+                    learner.pings.push_back(purpose);
                 }
                 context.out.push(Action::ToLearner { link, message: FromLeader::Ping { zxid } });
             }
@@ -38,6 +39,7 @@ impl Leading {
             if self.phase == Phase::Broadcast && !context.members.electorate.decides(self.alive(context)) {
                 return Err(GiveUp::Look("a quorum of followers is gone"));
             }
+            self.check_former(context)?;
         }
         Ok(())
     }

@@ -4,10 +4,6 @@
 //! decide, about it and about everything behind it. Its commit puts the new membership into force everywhere, and names
 //! who leads from then on: a leader that has no vote there, or is to be found elsewhere, hands over to somebody who has
 //! acknowledged as much as anybody.
-//!
-//! What comes behind it needs the old quorum, too, until such a quorum has heard that the new membership is in force.
-//! Java's does not: there a leader can crash when only newcomers, who have not heard either, have what it has committed,
-//! and those of before begin without it.
 
 use std::sync::Arc;
 
@@ -97,7 +93,10 @@ impl Leading {
             Some(reconfiguration) if zxid < reconfiguration || context.makes(Breakage::OldQuorumOnly) => {
                 context.members.electorate.decides_committed(acks)
             }
-            _ => context.members.electorate.decides(acks),
+            _ => {
+                let electorate = &context.members.electorate;
+                electorate.decides(acks) && electorate.decides_former(acks)
+            }
         }
     }
 
@@ -127,21 +126,6 @@ impl Leading {
         self.carry_over(context, &electorate);
     }
 
-    /// Everybody has been told that the new membership is in force: once a quorum of the one before has heard it, that
-    /// has no say any more.
-    pub(super) fn take_leave_of_former(&mut self, context: &mut Context<'_>) {
-        if context.members.has_former() {
-            self.confirm_former(context);
-        }
-    }
-
-    /// A quorum of the membership before knows that it is over.
-    pub(super) fn forget_former(&mut self, context: &mut Context<'_>) {
-        let before = context.members.electorate.clone();
-        context.members.forget_former();
-        self.carry_over(context, &before);
-    }
-
     /// This server if it can; otherwise whoever, of those that vote and have the reconfiguration, has most of what was
     /// proposed behind it.
     fn designate(&self, context: &Context<'_>, membership: &Membership, acks: VoterSet) -> ServerId {
@@ -166,13 +150,16 @@ impl Leading {
     }
 
     /// Sets of voters mean something else now.
-    fn carry_over(&mut self, context: &Context<'_>, before: &Electorate) {
+    pub(super) fn carry_over(&mut self, context: &Context<'_>, before: &Electorate) {
         let electorate = &context.members.electorate;
         for proposal in &mut self.pending {
             proposal.carry_over(electorate, before);
         }
         self.in_sync = electorate.carry_over(self.in_sync, before);
         self.barrier.carry_over(electorate, before);
+        if let Some(former) = &mut self.former {
+            former.carry_over(electorate, before);
+        }
         if let Some(next) = &mut self.next_epoch {
             next.carry_over(electorate, before);
         }
