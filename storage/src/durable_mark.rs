@@ -27,6 +27,8 @@ pub struct DurableMark {
     path: PathBuf,
     newest: Option<Slot>,
     unreadable: bool,
+    /// A write has failed, and may yet be found in the file.
+    unsure: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +41,7 @@ impl DurableMark {
     /// Reads the mark, if there is one.
     pub fn load(disk: Arc<dyn Disk>, logs: &Path) -> Result<DurableMark, DiskError> {
         let path = logs.join(DURABLE_MARK_FILE);
-        let mut mark = DurableMark { disk, path, newest: None, unreadable: false };
+        let mut mark = DurableMark { disk, path, newest: None, unreadable: false, unsure: false };
         if mark.disk.exists(&mark.path).about("look for", &mark.path)? {
             let file = mark.disk.open(&mark.path, Access::Read).about("open", &mark.path)?;
             for offset in SLOT_OFFSETS {
@@ -77,9 +79,9 @@ impl DurableMark {
     }
 
     /// Takes the mark back, before history is given up on a leader's order: both slots, so that damage to one does
-    /// not bring the higher mark back. Does nothing if the mark is not above `zxid`.
+    /// not bring the higher mark back. Does nothing if the mark is not above `zxid`, and cannot be.
     pub fn lower_to(&mut self, zxid: Zxid) -> Result<(), DiskError> {
-        if self.zxid().is_none_or(|known| known <= zxid) && !self.unreadable {
+        if self.zxid().is_none_or(|known| known <= zxid) && !self.unreadable && !self.unsure {
             return Ok(());
         }
         self.write(zxid)?;
@@ -87,6 +89,7 @@ impl DurableMark {
     }
 
     fn write(&mut self, zxid: Zxid) -> Result<(), DiskError> {
+        self.unsure = true;
         let sequence = self.newest.map_or(0, |slot| slot.sequence + 1);
         let slot = Slot { sequence, zxid };
         let is_new = !self.disk.exists(&self.path).about("look for", &self.path)?;
@@ -100,7 +103,7 @@ impl DurableMark {
             self.disk.sync_dir(folder).about("sync", folder)?;
         }
         self.newest = Some(slot);
-        self.unreadable = false;
+        (self.unreadable, self.unsure) = (false, false);
         Ok(())
     }
 }
@@ -146,6 +149,7 @@ impl Newest for Option<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory_disk::{Fault, MemoryDisk};
     use crate::real_disk::RealDisk;
 
     fn load(folder: &Path) -> DurableMark {
@@ -168,6 +172,20 @@ mod tests {
         assert_eq!(load(folder.path()).zxid(), Some(zxid(9)));
         mark.lower_to(zxid(7)).unwrap();
         assert_eq!(load(folder.path()).zxid(), Some(zxid(7)));
+    }
+
+    #[test]
+    fn a_mark_that_could_not_be_written_does_not_come_back_when_it_is_lowered() {
+        let disk = MemoryDisk::default();
+        let folder = Path::new("/logs");
+        let mut mark = DurableMark::load(disk.shared(), folder).unwrap();
+        mark.note_durable(zxid(5)).unwrap();
+        // The bytes are in the file, and only the sync behind them fails.
+        disk.add_fault(Fault::Fail { change: disk.changes() + 1, kind: std::io::ErrorKind::Other });
+        mark.note_durable(zxid(9)).unwrap_err();
+        assert_eq!(DurableMark::load(disk.shared(), folder).unwrap().zxid(), Some(zxid(9)));
+        mark.lower_to(zxid(7)).unwrap();
+        assert_eq!(DurableMark::load(disk.shared(), folder).unwrap().zxid(), Some(zxid(7)));
     }
 
     #[test]
