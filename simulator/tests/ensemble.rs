@@ -49,6 +49,10 @@ const SEEDS_OF_FIXED_BUGS: &[(u64, &str)] = &[
         "an observer that was to vote went to followers that waited for the leader, who waited for it",
     ),
     (1_000_284, "a mark that could not be written came back after the end of the log had been cut"),
+    (
+        1_003_534,
+        "a server without a vote any more cut what it had acknowledged, for a follower that had not heard of its commit",
+    ),
     (1_048_961, "a quorum of the old membership alone began an epoch that the new one had already"),
     (
         1_048_832,

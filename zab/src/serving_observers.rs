@@ -152,6 +152,11 @@ impl ServingObservers {
             }
             (Stage::Connected, _) => Err("only observers are served here, and must say what they are"),
             (Stage::Promising, FromLearner::AckEpoch { last_zxid, current_epoch }) => {
+                // What is there of this epoch may be committed already, and this server have to hear of it yet. Other
+                // servers know more; sent back by this one, it would forget what it has acknowledged.
+                if last_zxid.epoch() == epoch && last_zxid > context.history.committed() {
+                    return Err("it knows more than this server");
+                }
                 // Who has been in sync with somebody and has nothing wants it all.
                 let needs_tree = last_zxid == Zxid::ZERO && current_epoch != Some(Epoch::default());
                 let plan = if needs_tree { Plan::Snapshot } else { plan(context.history, last_zxid) };
