@@ -3,6 +3,7 @@
 //!
 //! - [`Mutex`]: one holder at a time.
 //! - [`ReadWriteLock`]: one writer or many readers.
+//! - [`Semaphore`]: a number of holders at a time.
 //! - [`LeaderLatch`]: one leader among candidates.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
 //!
@@ -12,7 +13,7 @@
 //!
 //! **Futures** may be dropped at any time; a contender that is dropped leaves no node behind.
 //!
-//! Not there: ACLs for the recipes' nodes (they are open to all), semaphores, barriers, counters, revocation.
+//! Not there: ACLs for the recipes' nodes (they are open to all), barriers, counters, revocation.
 
 mod error;
 mod guard;
@@ -21,6 +22,8 @@ mod line;
 mod mutex;
 mod protected;
 mod read_write_lock;
+mod requests;
+mod semaphore;
 mod turns;
 
 pub use error::RecipeError;
@@ -29,3 +32,4 @@ pub use leader_latch::{LeaderLatch, Leadership};
 pub use mutex::Mutex;
 pub use protected::ProtectedNode;
 pub use read_write_lock::ReadWriteLock;
+pub use semaphore::{Lease, Semaphore};

@@ -10,6 +10,7 @@ mod relay;
 #[allow(dead_code, reason = "the client's tests need more of it")]
 #[path = "../../../client/tests/server/running.rs"]
 mod running;
+mod semaphore;
 
 use ferrokeeper_client::Client;
 
