@@ -5,6 +5,8 @@
 //! - [`ReadWriteLock`]: one writer or many readers.
 //! - [`Semaphore`]: a number of holders at a time.
 //! - [`LeaderLatch`]: one leader among candidates.
+//! - [`Barrier`]: everybody waits until it is taken away.
+//! - [`DoubleBarrier`]: a number of members begin together and end together.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
 //!
 //! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
@@ -13,8 +15,10 @@
 //!
 //! **Futures** may be dropped at any time; a contender that is dropped leaves no node behind.
 //!
-//! Not there: ACLs for the recipes' nodes (they are open to all), barriers, counters, revocation.
+//! Not there: ACLs for the recipes' nodes (they are open to all), counters, revocation.
 
+mod barrier;
+mod double_barrier;
 mod error;
 mod guard;
 mod leader_latch;
@@ -26,6 +30,8 @@ mod requests;
 mod semaphore;
 mod turns;
 
+pub use barrier::Barrier;
+pub use double_barrier::{DoubleBarrier, Inside};
 pub use error::RecipeError;
 pub use guard::{LockGuard, Lost};
 pub use leader_latch::{LeaderLatch, Leadership};

@@ -1,13 +1,13 @@
 //! Nodes that are created once, whatever becomes of the answer.
 
 use std::mem;
-use std::time::Duration;
 
-use ferrokeeper_client::{Call, Client, Create, Created, Error, ErrorCode, Version, Zxid};
+use ferrokeeper_client::{Call, Client, Create, Created, Error, ErrorCode, Multi, Version, Zxid};
 use tokio::runtime::Handle;
 
 use crate::requests::{
-    CLEANUP_PATIENCE, cleaned_up, create_containers, done, guid, join, last_name, retryable, through_losses,
+    CLEANUP_PATIENCE, children, cleaned_up, create_containers, done, guid, join, last_name, retryable,
+    through_losses,
 };
 
 /// What Curator's protected names begin with.
@@ -116,6 +116,17 @@ impl ProtectedNode {
         }
         result
     }
+
+    /// Likewise, together with another node; alone, if there is no other one.
+    pub(crate) async fn delete_with(mut self, other: &str) -> Result<(), Error> {
+        let both = Multi::new().delete(self.path(), Version::Any).delete(other, Version::Any);
+        match through_losses(|| self.claim.client.multi(both.clone())).await {
+            Ok(_) => self.claim.held = Held::Nothing,
+            Err(Error::MultiRefused { code: ErrorCode::NoNode, .. }) => return self.delete().await,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
 }
 
 /// What this process may have to delete.
@@ -198,10 +209,7 @@ async fn sweep(client: &Client, parent: &str, prefix: &str) -> Result<(), Error>
 /// it came first, and a server that this session has left has its requests refused.
 async fn own_children(client: &Client, parent: &str, prefix: &str) -> Result<Vec<String>, Error> {
     through_losses(|| client.sync(parent)).await?;
-    let mut names = match through_losses(|| client.children(parent)).await {
-        Err(Error::Refused(ErrorCode::NoNode)) => Vec::new(),
-        names => names?,
-    };
+    let mut names = children(client, parent).await?;
     names.retain(|name| name.starts_with(prefix));
     names.sort_unstable();
     Ok(names)

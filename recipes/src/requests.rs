@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrokeeper_client::{Advice, Call, Client, Create, Error, ErrorCode, WatchEnd, WatchOnce};
+use ferrokeeper_client::{Advice, Call, Client, Create, Error, ErrorCode, Version, WatchEnd, WatchOnce};
 
 /// How often a deletion behind everybody's back is tried.
 const CLEANUP_ATTEMPTS: u32 = 10;
@@ -28,6 +28,33 @@ pub(crate) async fn create_containers(client: &Client, path: &str) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Creates an empty node that stays, if there is none; what is missing above it, as containers.
+pub(crate) async fn create_lasting(client: &Client, path: &str) -> Result<(), Error> {
+    loop {
+        match through_losses(|| client.create(Create::new(path, b""))).await {
+            Ok(_) | Err(Error::Refused(ErrorCode::NodeExists)) => return Ok(()),
+            Err(error @ Error::Refused(ErrorCode::NoNode)) => match path.rfind('/') {
+                Some(end) if end > 0 => create_containers(client, &path[..end]).await?,
+                _ => return Err(error),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Deletes a node, if there is one.
+pub(crate) async fn delete(client: &Client, path: &str) -> Result<(), Error> {
+    done(through_losses(|| client.delete(path, Version::Any)).await)
+}
+
+/// The names of a node's children; none if there is no node.
+pub(crate) async fn children(client: &Client, path: &str) -> Result<Vec<String>, Error> {
+    match through_losses(|| client.children(path)).await {
+        Err(Error::Refused(ErrorCode::NoNode)) => Ok(Vec::new()),
+        names => names,
+    }
 }
 
 /// Calls again after every lost connection; for what may happen twice. The next call waits for a connection, so this

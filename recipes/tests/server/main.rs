@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod barrier;
+mod double_barrier;
 mod leader_latch;
 mod mutex;
 mod protected;
@@ -22,7 +24,7 @@ async fn until_children(client: &Client, path: &str, count: usize) -> Vec<String
         loop {
             let (mut names, _, changed) = client.children_and_watch(path).await.unwrap();
             if names.len() == count {
-                names.sort_by_key(|name| name[name.len() - 10..].to_owned());
+                names.sort_by_key(|name| name[name.len().saturating_sub(10)..].to_owned());
                 return names;
             }
             changed.await.unwrap();
