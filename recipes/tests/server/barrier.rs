@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Create, Error, State};
+use ferrokeeper_client::{Client, Create, Error, State, Version, WatchScope};
 use ferrokeeper_recipes::Barrier;
 
 use crate::relay::{Door, Relay};
@@ -21,9 +21,12 @@ async fn who_waits_goes_on_when_the_barrier_is_removed_and_not_earlier() {
     let waiter = Barrier::new(&other, PATH);
     assert_eq!(waiter.wait_within(Duration::from_millis(50)).await, Ok(false));
     let waiting = tokio::spawn(async move { waiter.wait().await });
-    other.set(PATH, b"changed", ferrokeeper_client::Version::Any).await.unwrap();
-    client.sync(PATH).await.unwrap();
-    assert!(!waiting.is_finished(), "a change is no removal");
+    let watches = async || while !other.has_watches(PATH, WatchScope::Data).await.unwrap() {};
+    soon(watches()).await;
+    other.set(PATH, b"changed", Version::Any).await.unwrap();
+    // A change is no removal: the wait goes on.
+    soon(watches()).await;
+    assert!(!waiting.is_finished());
     barrier.remove().await.unwrap();
     soon(waiting).await.unwrap().unwrap();
     barrier.remove().await.unwrap();

@@ -74,6 +74,16 @@ async fn the_last_to_come_wakes_each_other_one_once() {
 }
 
 #[tokio::test]
+async fn the_last_to_leave_closes_the_door() {
+    let server = start(&[]);
+    let client = server.client().await;
+    let inside = soon(come(&client, 1)).await.unwrap().unwrap();
+    assert!(client.exists(READY).await.unwrap().is_some());
+    assert_eq!(soon(inside.leave()).await, Ok(()));
+    assert_eq!(client.children(PATH).await, Ok(vec![]));
+}
+
+#[tokio::test]
 async fn who_gives_up_is_not_counted() {
     let server = start(&[]);
     let client = server.client().await;
