@@ -125,7 +125,7 @@ impl Inside {
     /// Waits until the membership is lost, or can no longer be relied upon: others may leave without it. Cancel-safe:
     /// called again it says so again, as long as it is so.
     pub async fn lost(&self) -> Lost {
-        lost(&self.node).await
+        lost(self.node.client(), &self.node.path(), self.node.czxid()).await
     }
 
     /// Leaves, and waits until the others leave too.

@@ -7,6 +7,8 @@
 //! - [`LeaderLatch`]: one leader among candidates.
 //! - [`Barrier`]: everybody waits until it is taken away.
 //! - [`DoubleBarrier`]: a number of members begin together and end together.
+//! - [`Queue`], [`PriorityQueue`]: entries that one consumer takes.
+//! - [`LockingQueue`]: entries that come back until they are consumed.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
 //!
 //! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
@@ -18,13 +20,16 @@
 //! Not there: ACLs for the recipes' nodes (they are open to all), counters, revocation.
 
 mod barrier;
+mod claimed;
 mod double_barrier;
 mod error;
 mod guard;
 mod leader_latch;
 mod line;
+mod locking_queue;
 mod mutex;
 mod protected;
+mod queue;
 mod read_write_lock;
 mod requests;
 mod semaphore;
@@ -35,7 +40,9 @@ pub use double_barrier::{DoubleBarrier, Inside};
 pub use error::RecipeError;
 pub use guard::{LockGuard, Lost};
 pub use leader_latch::{LeaderLatch, Leadership};
+pub use locking_queue::{LockingQueue, Taken};
 pub use mutex::Mutex;
 pub use protected::ProtectedNode;
+pub use queue::{Priority, PriorityQueue, Queue};
 pub use read_write_lock::ReadWriteLock;
 pub use semaphore::{Lease, Semaphore};

@@ -167,7 +167,7 @@ impl Lease {
     /// Waits until the lease is lost, or can no longer be relied upon. Cancel-safe: called again it says so again, as
     /// long as it is so.
     pub async fn lost(&self) -> Lost {
-        lost(&self.node).await
+        lost(self.node.client(), &self.node.path(), self.node.czxid()).await
     }
 
     /// Gives the lease back and waits until that is done. When it fails although the session lives, or the future is

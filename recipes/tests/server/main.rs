@@ -5,8 +5,10 @@
 mod barrier;
 mod double_barrier;
 mod leader_latch;
+mod locking_queue;
 mod mutex;
 mod protected;
+mod queue;
 mod read_write_lock;
 mod relay;
 #[allow(dead_code, reason = "the client's tests need more of it")]
@@ -31,4 +33,15 @@ async fn until_children(client: &Client, path: &str, count: usize) -> Vec<String
         }
     })
     .await
+}
+
+/// Waits until there is a node, and then as [`until_children`].
+async fn until_children_of_new(client: &Client, path: &str, count: usize) -> Vec<String> {
+    soon(async {
+        while let (None, created) = client.exists_and_watch(path).await.unwrap() {
+            created.await.unwrap();
+        }
+    })
+    .await;
+    until_children(client, path, count).await
 }
