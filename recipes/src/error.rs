@@ -20,4 +20,10 @@ pub enum RecipeError {
     /// taken it, or another one. This is its data.
     #[error("the answer was lost, and an entry was taken by this consumer or by another one")]
     PerhapsTaken(Vec<u8>),
+    /// What a counter's node holds is no number in the counter's encoding.
+    #[error("{0} holds no number of this encoding")]
+    NotANumber(String),
+    /// A counter's number would be too large or too small for its encoding.
+    #[error("the number is out of range")]
+    Overflow,
 }

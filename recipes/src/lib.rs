@@ -9,6 +9,7 @@
 //! - [`DoubleBarrier`]: a number of members begin together and end together.
 //! - [`Queue`], [`PriorityQueue`]: entries that one consumer takes.
 //! - [`LockingQueue`]: entries that come back until they are consumed.
+//! - [`Counter`], [`AtomicValue`]: changed only from what was seen.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
 //!
 //! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
@@ -17,10 +18,12 @@
 //!
 //! **Futures** may be dropped at any time; a contender that is dropped leaves no node behind.
 //!
-//! Not there: ACLs for the recipes' nodes (they are open to all), counters, revocation.
+//! Not there: ACLs for the recipes' nodes (they are open to all), revocation.
 
+mod atomic_value;
 mod barrier;
 mod claimed;
+mod counter;
 mod double_barrier;
 mod error;
 mod guard;
@@ -35,7 +38,9 @@ mod requests;
 mod semaphore;
 mod turns;
 
+pub use atomic_value::{AtomicValue, Reading};
 pub use barrier::Barrier;
+pub use counter::{Counter, CounterEncoding};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use error::RecipeError;
 pub use guard::{LockGuard, Lost};

@@ -26,6 +26,7 @@ pub enum Door {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
     Delete = 2,
+    SetData = 5,
     Multi = 14,
     Create = 15,
 }
