@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 
 use crate::requests::{CLEANUP_PATIENCE, cleaned_up, done, through_losses};
 
-/// An ephemeral node that this process owns, under a name that others may want too. When an answer is lost, its data tell
-/// whose it is: no other node of the session may have the same name and the same data.
+/// An ephemeral node that this process owns, under a name that others may want too. When an answer is lost, its session
+/// tells whose it is, and its data if the session may want it more than once.
 ///
 /// It goes when this is dropped, as a [`ProtectedNode`](crate::ProtectedNode) does.
 #[derive(Debug)]
@@ -18,8 +18,19 @@ pub(crate) struct Claimed {
     /// Drops happen anywhere.
     runtime: Handle,
     path: String,
-    data: Vec<u8>,
+    mark: Mark,
     held: Held,
+}
+
+/// What tells a node of ours from one of somebody else's.
+#[derive(Clone, Debug)]
+enum Mark {
+    /// Its session: nobody else of the session wants the name.
+    Session,
+    /// And its data: nobody else has these.
+    Data(Vec<u8>),
+    /// The transaction that created it, as soon as that is known.
+    Created(Zxid),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,26 +38,34 @@ enum Held {
     Nothing,
     /// A creation is under way, or its answer is lost.
     Perhaps,
-    Node(Zxid),
+    Node,
 }
 
 impl Claimed {
-    /// Creates the node, unless there is one of this name. Fails with `NoNode` if there is no parent. Cancel-safe: when
-    /// the future is dropped, the node that it may have created is deleted.
+    /// Creates the node, unless there is one of this name, with data that nobody else has. Fails with `NoNode` if there
+    /// is no parent. Cancel-safe: when the future is dropped, the node that it may have created is deleted.
     pub async fn claim(client: &Client, path: &str, data: &[u8]) -> Result<Option<Claimed>, Error> {
+        Claimed::create(client, path, data, Mark::Data(data.to_vec())).await
+    }
+
+    /// Likewise, with any data, if nobody else of the session wants the name.
+    pub async fn claim_alone(client: &Client, path: &str, data: &[u8]) -> Result<Option<Claimed>, Error> {
+        Claimed::create(client, path, data, Mark::Session).await
+    }
+
+    async fn create(client: &Client, path: &str, data: &[u8], mark: Mark) -> Result<Option<Claimed>, Error> {
         let mut claim = Claimed {
             client: client.clone(),
             runtime: Handle::current(),
             path: path.to_owned(),
-            data: data.to_vec(),
+            mark,
             held: Held::Nothing,
         };
         loop {
             claim.held = Held::Perhaps;
             let error = match client.create(Create::new(path, data).ephemeral()).await {
                 Ok(created) => {
-                    claim.held = Held::Node(created.stat.czxid);
-                    return Ok(Some(claim));
+                    return Ok(Some(claim.settle(created.stat.czxid)));
                 }
                 Err(error) => error,
             };
@@ -56,15 +75,19 @@ impl Claimed {
             match error {
                 Error::Refused(ErrorCode::NodeExists) => return Ok(None),
                 Error::ConnectionLost(_) => {
-                    if let Some(czxid) = find(client, path, data).await? {
-                        claim.held = Held::Node(czxid);
-                        return Ok(Some(claim));
+                    if let Some(czxid) = find(client, path, &claim.mark).await? {
+                        return Ok(Some(claim.settle(czxid)));
                     }
                 }
                 // What may exist is deleted when the claim is dropped.
                 error => return Err(error),
             }
         }
+    }
+
+    fn settle(mut self, czxid: Zxid) -> Claimed {
+        (self.held, self.mark) = (Held::Node, Mark::Created(czxid));
+        self
     }
 
     pub fn path(&self) -> &str {
@@ -77,23 +100,23 @@ impl Claimed {
 
     /// The transaction that created it.
     pub fn czxid(&self) -> Zxid {
-        match self.held {
-            Held::Node(czxid) => czxid,
-            Held::Nothing | Held::Perhaps => Zxid::ZERO,
+        match self.mark {
+            Mark::Created(czxid) => czxid,
+            Mark::Session | Mark::Data(_) => Zxid::ZERO,
         }
     }
 
     /// Deletes it and waits until that is done; that somebody else has deleted it is no failure. When it fails although
     /// the session lives, or the future is dropped, it goes on in the background.
     pub async fn delete(mut self) -> Result<(), Error> {
-        sweep(&self.client, &self.path, &self.data).await?;
+        sweep(&self.client, &self.path, &self.mark).await?;
         self.held = Held::Nothing;
         Ok(())
     }
 
     /// Deletes it and another node at once. False if that cannot be, because one of them was not there.
     pub async fn delete_with(mut self, other: &str) -> Result<bool, Error> {
-        if find(&self.client, &self.path, &self.data).await?.is_none() {
+        if find(&self.client, &self.path, &self.mark).await?.is_none() {
             return Ok(false);
         }
         loop {
@@ -103,7 +126,7 @@ impl Claimed {
                 Err(Error::MultiRefused { code: ErrorCode::NoNode, .. }) => return Ok(false),
                 Err(error @ Error::ConnectionLost(_)) => {
                     // As long as the session lives, only this deletes it.
-                    if find(&self.client, &self.path, &self.data).await?.is_none() {
+                    if find(&self.client, &self.path, &self.mark).await?.is_none() {
                         self.held = Held::Nothing;
                         return Ok(error.may_have_happened());
                     }
@@ -122,9 +145,9 @@ impl Drop for Claimed {
         if matches!(self.held, Held::Nothing) {
             return;
         }
-        let (path, data) = (mem::take(&mut self.path), mem::take(&mut self.data));
+        let (path, mark) = (mem::take(&mut self.path), self.mark.clone());
         self.runtime.spawn(async move {
-            if !cleaned_up(|| sweep(&client, &path, &data)).await {
+            if !cleaned_up(|| sweep(&client, &path, &mark)).await {
                 tracing::warn!(path, "an abandoned node stays until its session ends");
             }
         });
@@ -132,9 +155,9 @@ impl Drop for Claimed {
 }
 
 /// Deletes the node if it is still the one: by now, the name may be somebody else's.
-async fn sweep(client: &Client, path: &str, data: &[u8]) -> Result<(), Error> {
+async fn sweep(client: &Client, path: &str, mark: &Mark) -> Result<(), Error> {
     loop {
-        if find(client, path, data).await?.is_none() {
+        if find(client, path, mark).await?.is_none() {
             return Ok(());
         }
         match done(client.delete(path, Version::Any).await) {
@@ -144,14 +167,19 @@ async fn sweep(client: &Client, path: &str, data: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// The node, if it is there and this session's with these data. The sync makes the answer final, as in
+/// The node, if it is there and ours. The sync makes the answer final, as in
 /// [`ProtectedNode`](crate::ProtectedNode).
-async fn find(client: &Client, path: &str, data: &[u8]) -> Result<Option<Zxid>, Error> {
+async fn find(client: &Client, path: &str, mark: &Mark) -> Result<Option<Zxid>, Error> {
     through_losses(|| client.sync(path)).await?;
     match through_losses(|| client.get(path)).await {
         Ok((found, stat)) => {
+            let is_marked = match mark {
+                Mark::Session => true,
+                Mark::Data(data) => found == *data,
+                Mark::Created(czxid) => stat.czxid == *czxid,
+            };
             let is_own = client.session_id().is_some_and(|id| id.get() == stat.ephemeral_owner);
-            Ok((is_own && found == data).then_some(stat.czxid))
+            Ok((is_own && is_marked).then_some(stat.czxid))
         }
         Err(Error::Refused(ErrorCode::NoNode)) => Ok(None),
         Err(error) => Err(error),

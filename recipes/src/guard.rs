@@ -77,7 +77,7 @@ pub(crate) async fn lost(client: &Client, path: &str, czxid: Zxid) -> Lost {
 }
 
 /// Waits until a node is deleted; for ever if the session ends first.
-async fn deleted(client: &Client, path: &str, czxid: Zxid) {
+pub(crate) async fn deleted(client: &Client, path: &str, czxid: Zxid) {
     loop {
         match client.exists_and_watch(path).await {
             Ok((Some(stat), changed)) if stat.czxid == czxid => {

@@ -10,6 +10,7 @@
 //! - [`Queue`], [`PriorityQueue`]: entries that one consumer takes.
 //! - [`LockingQueue`]: entries that come back until they are consumed.
 //! - [`Counter`], [`AtomicValue`]: changed only from what was seen.
+//! - [`Group`]: who is there; [`KeptNode`]: an ephemeral node that comes back.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
 //!
 //! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
@@ -26,7 +27,9 @@ mod claimed;
 mod counter;
 mod double_barrier;
 mod error;
+mod group;
 mod guard;
+mod kept_node;
 mod leader_latch;
 mod line;
 mod locking_queue;
@@ -43,7 +46,9 @@ pub use barrier::Barrier;
 pub use counter::{Counter, CounterEncoding};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use error::RecipeError;
+pub use group::Group;
 pub use guard::{LockGuard, Lost};
+pub use kept_node::{Keeping, KeptNode};
 pub use leader_latch::{LeaderLatch, Leadership};
 pub use locking_queue::{LockingQueue, Taken};
 pub use mutex::Mutex;

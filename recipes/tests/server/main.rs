@@ -5,6 +5,7 @@
 mod barrier;
 mod counter;
 mod double_barrier;
+mod group;
 mod leader_latch;
 mod locking_queue;
 mod mutex;
