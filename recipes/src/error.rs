@@ -26,4 +26,7 @@ pub enum RecipeError {
     /// A counter's number would be too large or too small for its encoding.
     #[error("the number is out of range")]
     Overflow,
+    /// There are more nodes than a cache was told to hold.
+    #[error("there are more than {0} nodes")]
+    TooManyNodes(usize),
 }

@@ -11,6 +11,7 @@
 //! - [`LockingQueue`]: entries that come back until they are consumed.
 //! - [`Counter`], [`AtomicValue`]: changed only from what was seen.
 //! - [`Group`]: who is there; [`KeptNode`]: an ephemeral node that comes back.
+//! - [`Cache`]: a copy of nodes that follows them.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
 //!
 //! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
@@ -23,6 +24,7 @@
 
 mod atomic_value;
 mod barrier;
+mod cache;
 mod claimed;
 mod counter;
 mod double_barrier;
@@ -43,6 +45,7 @@ mod turns;
 
 pub use atomic_value::{AtomicValue, Reading};
 pub use barrier::Barrier;
+pub use cache::{Cache, CacheEvent, CacheEvents, CacheScope, CacheState, CachedNode, EventsLost};
 pub use counter::{Counter, CounterEncoding};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use error::RecipeError;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod barrier;
+mod cache;
 mod counter;
 mod double_barrier;
 mod group;
