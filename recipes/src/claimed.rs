@@ -14,12 +14,20 @@ use crate::requests::{CLEANUP_PATIENCE, cleaned_up, done, through_losses};
 #[derive(Debug)]
 #[must_use = "dropping it deletes the node"]
 pub(crate) struct Claimed {
+    claim: Claim,
+    czxid: Zxid,
+}
+
+/// Cleans up when it is dropped.
+#[derive(Debug)]
+struct Claim {
     client: Client,
     /// Drops happen anywhere.
     runtime: Handle,
     path: String,
     mark: Mark,
-    held: Held,
+    /// Whether there may be a node to delete.
+    may_exist: bool,
 }
 
 /// What tells a node of ours from one of somebody else's.
@@ -31,14 +39,6 @@ enum Mark {
     Data(Vec<u8>),
     /// The transaction that created it, as soon as that is known.
     Created(Zxid),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Held {
-    Nothing,
-    /// A creation is under way, or its answer is lost.
-    Perhaps,
-    Node,
 }
 
 impl Claimed {
@@ -54,24 +54,22 @@ impl Claimed {
     }
 
     async fn create(client: &Client, path: &str, data: &[u8], mark: Mark) -> Result<Option<Claimed>, Error> {
-        let mut claim = Claimed {
+        let mut claim = Claim {
             client: client.clone(),
             runtime: Handle::current(),
             path: path.to_owned(),
             mark,
-            held: Held::Nothing,
+            may_exist: false,
         };
         loop {
-            claim.held = Held::Perhaps;
+            claim.may_exist = true;
             let error = match client.create(Create::new(path, data).ephemeral()).await {
                 Ok(created) => {
                     return Ok(Some(claim.settle(created.stat.czxid)));
                 }
                 Err(error) => error,
             };
-            if !error.may_have_happened() {
-                claim.held = Held::Nothing;
-            }
+            claim.may_exist = error.may_have_happened();
             match error {
                 Error::Refused(ErrorCode::NodeExists) => return Ok(None),
                 Error::ConnectionLost(_) => {
@@ -85,64 +83,61 @@ impl Claimed {
         }
     }
 
-    fn settle(mut self, czxid: Zxid) -> Claimed {
-        (self.held, self.mark) = (Held::Node, Mark::Created(czxid));
-        self
-    }
-
     pub fn path(&self) -> &str {
-        &self.path
+        &self.claim.path
     }
 
     pub fn client(&self) -> &Client {
-        &self.client
+        &self.claim.client
     }
 
     /// The transaction that created it.
     pub fn czxid(&self) -> Zxid {
-        match self.mark {
-            Mark::Created(czxid) => czxid,
-            Mark::Session | Mark::Data(_) => Zxid::ZERO,
-        }
+        self.czxid
     }
 
     /// Deletes it and waits until that is done; that somebody else has deleted it is no failure. When it fails although
     /// the session lives, or the future is dropped, it goes on in the background.
-    pub async fn delete(mut self) -> Result<(), Error> {
-        sweep(&self.client, &self.path, &self.mark).await?;
-        self.held = Held::Nothing;
+    pub async fn delete(self) -> Result<(), Error> {
+        let mut claim = self.claim;
+        sweep(&claim.client, &claim.path, &claim.mark).await?;
+        claim.may_exist = false;
         Ok(())
     }
 
-    /// Deletes it and another node at once. False if that cannot be, because one of them was not there.
-    pub async fn delete_with(mut self, other: &str) -> Result<bool, Error> {
-        if find(&self.client, &self.path, &self.mark).await?.is_none() {
-            return Ok(false);
-        }
-        loop {
-            let both = Multi::new().delete(other, Version::Any).delete(&self.path, Version::Any);
-            match self.client.multi(both).await {
-                Ok(_) => break,
-                Err(Error::MultiRefused { code: ErrorCode::NoNode, .. }) => return Ok(false),
-                Err(error @ Error::ConnectionLost(_)) => {
-                    // As long as the session lives, only this deletes it.
-                    if find(&self.client, &self.path, &self.mark).await?.is_none() {
-                        self.held = Held::Nothing;
-                        return Ok(error.may_have_happened());
-                    }
+    /// Deletes it and another node at once. False if that cannot be, because one of them is not there.
+    pub async fn delete_with(self, other: &str) -> Result<bool, Error> {
+        let mut claim = self.claim;
+        let mut may_have_happened = false;
+        // As long as the session lives, nobody else should delete it.
+        while find(&claim.client, &claim.path, &claim.mark).await?.is_some() {
+            let both = Multi::new().delete(other, Version::Any).delete(&claim.path, Version::Any);
+            match claim.client.multi(both).await {
+                Ok(_) => {
+                    may_have_happened = true;
+                    break;
                 }
+                Err(Error::MultiRefused { code: ErrorCode::NoNode, .. }) => return Ok(false),
+                Err(error @ Error::ConnectionLost(_)) => may_have_happened |= error.may_have_happened(),
                 Err(error) => return Err(error),
             }
         }
-        self.held = Held::Nothing;
-        Ok(true)
+        claim.may_exist = false;
+        Ok(may_have_happened)
     }
 }
 
-impl Drop for Claimed {
+impl Claim {
+    fn settle(mut self, czxid: Zxid) -> Claimed {
+        self.mark = Mark::Created(czxid);
+        Claimed { claim: self, czxid }
+    }
+}
+
+impl Drop for Claim {
     fn drop(&mut self) {
         let client = self.client.with_operation_timeout(Some(CLEANUP_PATIENCE));
-        if matches!(self.held, Held::Nothing) {
+        if !self.may_exist {
             return;
         }
         let (path, mark) = (mem::take(&mut self.path), self.mark.clone());
