@@ -22,8 +22,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How many events wait for a slow reader.
 const EVENTS_MAX: usize = 1_024;
 
-/// How many nodes a cache holds unless it is told otherwise. With the usual small data that is some ten megabytes; with
-/// nodes of a megabyte each it is more than anybody has.
+/// How many nodes a cache holds unless it is told otherwise. With the usual small data that is some ten megabytes.
 const NODES_MAX: usize = 50_000;
 
 /// A copy of a part of the tree, in this process, that follows what happens to it.
@@ -35,7 +34,7 @@ const NODES_MAX: usize = 50_000;
 /// Nodes are read one by one, so that two nodes may be shown as they never were at the same time. After a lost connection,
 /// or more events than the watch holds ([`Limits::stream_events`](ferrokeeper_client::Limits)), everything is read again
 /// and compared: nothing is missed, though changes that cancel each other out are not told. Without a connection the copy
-/// stays as it was; [`Client::states`] tells.
+/// stays as it was; [`Client::states`] tells. Nodes that this client may not read are not shown.
 ///
 /// **A lost session** ends it with [`CacheState::Over`]; the copy can still be read.
 ///
@@ -44,7 +43,7 @@ const NODES_MAX: usize = 50_000;
 #[derive(Clone, Debug)]
 pub struct Cache {
     owner: Arc<Owner>,
-    /// Of the last handle that watches; the sender is the task's.
+    /// The sender is the task's.
     states: watch::Receiver<CacheState>,
 }
 
@@ -170,7 +169,7 @@ impl Cache {
         self.nodes(Nodes::clone)
     }
 
-    /// The names of a node's children, in order.
+    /// The names of a node's children, in order. It walks over everything below the node.
     pub fn children(&self, path: &str) -> Vec<String> {
         let start = join(path, "");
         self.nodes(|nodes| {

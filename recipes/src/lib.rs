@@ -12,15 +12,20 @@
 //! - [`Counter`], [`AtomicValue`]: changed only from what was seen.
 //! - [`Group`]: who is there; [`KeptNode`]: an ephemeral node that comes back.
 //! - [`Cache`]: a copy of nodes that follows them.
-//! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
+//! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; contenders are made of it.
 //!
-//! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
-//! client. Until the loss is known here, somebody else may hold the lock already: only a fencing token, checked by
-//! what the lock protects, is safe against that.
+//! **Lost connections** are waited out. Where a lost answer leaves open whether a change was made, the error says so
+//! ([`RecipeError::Unknown`], [`RecipeError::PerhapsTaken`]); ephemeral nodes never leave that open. **A lost session** ends
+//! everything that was held with it; start anew with a new client. Until the loss is known here, somebody else may hold the
+//! lock already: only a fencing token, checked by what the lock protects, is safe against that.
 //!
-//! **Futures** may be dropped at any time; a contender that is dropped leaves no node behind.
+//! **Futures** may be dropped at any time; a contender that is dropped leaves no node behind. What puts or changes
+//! something that lasts has then done so, or not.
 //!
-//! Not there: ACLs for the recipes' nodes (they are open to all), revocation.
+//! **Waiters** are woken one by one, or together where all of them go on.
+//!
+//! Not there: ACLs for the recipes' nodes (they are open to all), revocation, locks of several paths at once, semaphores
+//! whose number of leases changes, delays in queues, numbers that are watched, service discovery.
 
 mod atomic_value;
 mod barrier;
