@@ -26,7 +26,7 @@ pub enum CounterEncoding {
     /// Decimal text: kazoo's `Counter`.
     Text,
     /// Four bytes, the highest first: Curator's `SharedCount` and `DistributedAtomicInteger`, and kazoo's `Counter` with
-    /// `support_curator=True`. Curator's do not read an empty node; let them create it.
+    /// `support_curator=True`. `SharedCount` cannot read an empty node; let it create the node.
     BigEndian32,
     /// Eight bytes, the highest first: Curator's `DistributedAtomicLong`.
     BigEndian64,
