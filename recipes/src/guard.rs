@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
-use ferrokeeper_client::{Advice, Error, State, Zxid};
+use ferrokeeper_client::{Advice, Client, Error, State, Zxid};
 
 use crate::protected::ProtectedNode;
 
@@ -53,7 +53,7 @@ impl LockGuard {
     /// Waits until the lock is lost, or can no longer be relied upon. Cancel-safe: called again it says so again, as
     /// long as it is so.
     pub async fn lost(&self) -> Lost {
-        lost(&self.node).await
+        lost(self.node.client(), &self.node.path(), self.node.czxid()).await
     }
 
     /// Lets others have the lock and waits until that is done. When it fails although the session lives, or the future is
@@ -63,25 +63,24 @@ impl LockGuard {
     }
 }
 
-/// Waits until a node cannot be relied upon any more.
-pub(crate) async fn lost(node: &ProtectedNode) -> Lost {
-    let mut states = node.client().states();
+/// Waits until a session's node cannot be relied upon any more.
+pub(crate) async fn lost(client: &Client, path: &str, czxid: Zxid) -> Lost {
+    let mut states = client.states();
     let shaky = |state: State| state.is_final() || state == State::Suspended { overdue: true };
     tokio::select! {
         state = states.until(shaky) => match state {
             Some(State::Suspended { .. }) => Lost::Overdue,
             _ => Lost::SessionOver,
         },
-        () = deleted(node) => Lost::NodeDeleted,
+        () = deleted(client, path, czxid) => Lost::NodeDeleted,
     }
 }
 
 /// Waits until a node is deleted; for ever if the session ends first.
-async fn deleted(node: &ProtectedNode) {
-    let path = node.path();
+pub(crate) async fn deleted(client: &Client, path: &str, czxid: Zxid) {
     loop {
-        match node.client().exists_and_watch(&path).await {
-            Ok((Some(stat), changed)) if stat.czxid == node.czxid() => {
+        match client.exists_and_watch(path).await {
+            Ok((Some(stat), changed)) if stat.czxid == czxid => {
                 // Whatever has happened, the next look tells; and when the session is over, too.
                 let _ = changed.await;
             }

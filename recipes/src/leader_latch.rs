@@ -125,7 +125,7 @@ async fn stand(
                 Err(RecipeError::Client(Error::TimedOut(_))) => continue,
                 Err(error) => return error,
             }
-            match lost(&node).await {
+            match lost(node.client(), &node.path(), node.czxid()).await {
                 Lost::Overdue => drop(states.send_replace(Leadership::Waiting)),
                 Lost::NodeDeleted => return RecipeError::Evicted,
                 Lost::SessionOver => return end_of(node.client().state()).into(),

@@ -3,29 +3,64 @@
 //!
 //! - [`Mutex`]: one holder at a time.
 //! - [`ReadWriteLock`]: one writer or many readers.
+//! - [`Semaphore`]: a number of holders at a time.
 //! - [`LeaderLatch`]: one leader among candidates.
-//! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; the others are made of it.
+//! - [`Barrier`]: everybody waits until it is taken away.
+//! - [`DoubleBarrier`]: a number of members begin together and end together.
+//! - [`Queue`], [`PriorityQueue`]: entries that one consumer takes.
+//! - [`LockingQueue`]: entries that come back until they are consumed.
+//! - [`Counter`], [`AtomicValue`]: changed only from what was seen.
+//! - [`Group`]: who is there; [`KeptNode`]: an ephemeral node that comes back.
+//! - [`Cache`]: a copy of nodes that follows them.
+//! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; contenders are made of it.
 //!
-//! **Lost connections** are waited out. **A lost session** ends everything that was held with it; start anew with a new
-//! client. Until the loss is known here, somebody else may hold the lock already: only a fencing token, checked by
-//! what the lock protects, is safe against that.
+//! **Lost connections** are waited out. Where a lost answer leaves open whether a change was made, the error says so
+//! ([`RecipeError::Unknown`], [`RecipeError::PerhapsTaken`]); ephemeral nodes never leave that open. **A lost session** ends
+//! everything that was held with it; start anew with a new client. Until the loss is known here, somebody else may hold the
+//! lock already: only a fencing token, checked by what the lock protects, is safe against that.
 //!
-//! **Futures** may be dropped at any time; a contender that is dropped leaves no node behind.
+//! **Futures** may be dropped at any time; a contender that is dropped leaves no node behind. What puts or changes
+//! something that lasts has then done so, or not.
 //!
-//! Not there: ACLs for the recipes' nodes (they are open to all), semaphores, barriers, counters, revocation.
+//! **Waiters** are woken one by one, or together where all of them go on.
+//!
+//! Not there: ACLs for the recipes' nodes (they are open to all), revocation, locks of several paths at once, semaphores
+//! whose number of leases changes, delays in queues, numbers that are watched, service discovery.
 
+mod atomic_value;
+mod barrier;
+mod cache;
+mod claimed;
+mod counter;
+mod double_barrier;
 mod error;
+mod group;
 mod guard;
+mod kept_node;
 mod leader_latch;
 mod line;
+mod locking_queue;
 mod mutex;
 mod protected;
+mod queue;
 mod read_write_lock;
+mod requests;
+mod semaphore;
 mod turns;
 
+pub use atomic_value::{AtomicValue, Reading};
+pub use barrier::Barrier;
+pub use cache::{Cache, CacheEvent, CacheEvents, CacheScope, CacheState, CachedNode, EventsLost};
+pub use counter::{Counter, CounterEncoding};
+pub use double_barrier::{DoubleBarrier, Inside};
 pub use error::RecipeError;
+pub use group::Group;
 pub use guard::{LockGuard, Lost};
+pub use kept_node::{Keeping, KeptNode};
 pub use leader_latch::{LeaderLatch, Leadership};
+pub use locking_queue::{LockingQueue, Taken};
 pub use mutex::Mutex;
 pub use protected::ProtectedNode;
+pub use queue::{Priority, PriorityQueue, Queue};
 pub use read_write_lock::ReadWriteLock;
+pub use semaphore::{Lease, Semaphore};

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Error, ErrorCode, WatchEnd};
+use ferrokeeper_client::{Client, Error, ErrorCode};
 
 use crate::error::RecipeError;
 use crate::guard::LockGuard;
-use crate::protected::{ProtectedNode, join, through_losses};
+use crate::protected::ProtectedNode;
+use crate::requests::{fired, join, through_losses};
 use crate::turns::{Stems, Turn, turn};
 
 /// A line below a node.
@@ -63,11 +64,7 @@ pub(crate) async fn until_turn(node: &ProtectedNode, stems: Stems) -> Result<(),
         let ahead = join(node.parent(), &ahead);
         // A read, which leaves no watch behind when the node has gone meanwhile.
         match through_losses(|| client.get_and_watch(&ahead)).await {
-            Ok((_, _, changed)) => {
-                if let Some(error) = changed.await.err().and_then(WatchEnd::session_error) {
-                    return Err(error.into());
-                }
-            }
+            Ok((_, _, changed)) => fired(changed).await?,
             Err(Error::Refused(ErrorCode::NoNode)) => {}
             Err(error) => return Err(error.into()),
         }

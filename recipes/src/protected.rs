@@ -1,22 +1,17 @@
 //! Nodes that are created once, whatever becomes of the answer.
 
 use std::mem;
-use std::time::Duration;
 
-use ferrokeeper_client::{Advice, Call, Client, Create, Created, Error, ErrorCode, Version, Zxid};
+use ferrokeeper_client::{Call, Client, Create, Created, Error, ErrorCode, Multi, Version, Zxid};
 use tokio::runtime::Handle;
+
+use crate::requests::{
+    CLEANUP_PATIENCE, children, cleaned_up, create_containers, done, guid, join, last_name, retryable,
+    through_losses,
+};
 
 /// What Curator's protected names begin with.
 const PROTECTION: &str = "_c_";
-
-/// How often a deletion behind everybody's back is tried.
-const CLEANUP_ATTEMPTS: u32 = 10;
-
-/// How long one request of such a deletion may take, the wait for a connection included.
-const CLEANUP_PATIENCE: Duration = Duration::from_secs(30);
-
-/// The pause after a first failed attempt; it grows by as much with each.
-const CLEANUP_PAUSE: Duration = Duration::from_millis(50);
 
 /// An ephemeral sequential node that this process owns, under a name that nobody else can have chosen
 /// (Curator's `CreateBuilder.withProtection`): `_c_<guid>-<stem><number>`.
@@ -121,6 +116,17 @@ impl ProtectedNode {
         }
         result
     }
+
+    /// Likewise, together with another node; alone, if there is no other one.
+    pub(crate) async fn delete_with(mut self, other: &str) -> Result<(), Error> {
+        let both = Multi::new().delete(self.path(), Version::Any).delete(other, Version::Any);
+        match through_losses(|| self.claim.client.multi(both.clone())).await {
+            Ok(_) => self.claim.held = Held::Nothing,
+            Err(Error::MultiRefused { code: ErrorCode::NoNode, .. }) => return self.delete().await,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
 }
 
 /// What this process may have to delete.
@@ -184,15 +190,9 @@ async fn clean_up(client: Client, parent: String, prefix: String, first: Option<
     {
         return;
     }
-    for attempt in 1..=CLEANUP_ATTEMPTS {
-        let result = sweep(&client, &parent, &prefix).await;
-        if !retryable(&result) {
-            return;
-        }
-        tracing::debug!(?result, attempt, parent, prefix, "an abandoned node could not be deleted");
-        tokio::time::sleep(CLEANUP_PAUSE * attempt).await;
+    if !cleaned_up(|| sweep(&client, &parent, &prefix)).await {
+        tracing::warn!(parent, prefix, "an abandoned node stays until its session ends");
     }
-    tracing::warn!(parent, prefix, "an abandoned node stays until its session ends");
 }
 
 async fn sweep(client: &Client, parent: &str, prefix: &str) -> Result<(), Error> {
@@ -202,18 +202,6 @@ async fn sweep(client: &Client, parent: &str, prefix: &str) -> Result<(), Error>
     Ok(())
 }
 
-fn retryable(result: &Result<(), Error>) -> bool {
-    result.as_ref().is_err_and(|error| error.advice() != Advice::GiveUp)
-}
-
-/// A deletion of what is not there has nothing to do.
-fn done(deletion: Result<(), Error>) -> Result<(), Error> {
-    match deletion {
-        Err(Error::Refused(ErrorCode::NoNode)) => Ok(()),
-        other => other,
-    }
-}
-
 /// The names of the children that begin with a prefix, lowest number first.
 ///
 /// Without the sync, a server that lags behind would hide a node whose creation was carried out by another one. With
@@ -221,82 +209,8 @@ fn done(deletion: Result<(), Error>) -> Result<(), Error> {
 /// it came first, and a server that this session has left has its requests refused.
 async fn own_children(client: &Client, parent: &str, prefix: &str) -> Result<Vec<String>, Error> {
     through_losses(|| client.sync(parent)).await?;
-    let mut names = match through_losses(|| client.children(parent)).await {
-        Err(Error::Refused(ErrorCode::NoNode)) => Vec::new(),
-        names => names?,
-    };
+    let mut names = children(client, parent).await?;
     names.retain(|name| name.starts_with(prefix));
     names.sort_unstable();
     Ok(names)
-}
-
-/// Creates a node and those above it that are missing. From below: above there may be nodes in which this client may
-/// create nothing.
-async fn create_containers(client: &Client, path: &str) -> Result<(), Error> {
-    let mut missing = vec![path];
-    while let Some(&path) = missing.last() {
-        match through_losses(|| client.create(Create::new(path, b"").container())).await {
-            Ok(_) | Err(Error::Refused(ErrorCode::NodeExists)) => drop(missing.pop()),
-            Err(error @ Error::Refused(ErrorCode::NoNode)) => match path.rfind('/') {
-                Some(end) if end > 0 => missing.push(&path[..end]),
-                _ => return Err(error),
-            },
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Calls again after every lost connection; for what may happen twice. The next call waits for a connection, so this
-/// does not spin.
-pub(crate) async fn through_losses<T>(mut call: impl FnMut() -> Call<T>) -> Result<T, Error> {
-    loop {
-        match call().await {
-            Err(Error::ConnectionLost(_)) => {}
-            result => return result,
-        }
-    }
-}
-
-pub(crate) fn join(parent: &str, name: &str) -> String {
-    match parent {
-        "/" => format!("/{name}"),
-        _ => format!("{parent}/{name}"),
-    }
-}
-
-fn last_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// A random UUID, as text.
-fn guid() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
-    // Version 4, variant 1.
-    let bits = u128::from_be_bytes(bytes) & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
-    let hex = format!("{bits:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_guid_is_a_random_uuid() {
-        let (one, other) = (guid(), guid());
-        assert_ne!(one, other);
-        let groups: Vec<usize> = one.split('-').map(str::len).collect();
-        assert_eq!(groups, [8, 4, 4, 4, 12], "{one}");
-        assert_eq!(one.as_bytes()[14], b'4', "{one}");
-        assert!(b"89ab".contains(&one.as_bytes()[19]), "{one}");
-    }
-
-    #[test]
-    fn names_and_paths() {
-        assert_eq!(join("/", "a"), "/a");
-        assert_eq!(join("/locks/x", "a"), "/locks/x/a");
-        assert_eq!(last_name("/locks/x/a"), "a");
-    }
 }

@@ -50,6 +50,31 @@ pub(crate) fn turn<'a>(children: &'a [String], own: &str, stems: Stems) -> Turn<
     }
 }
 
+/// How many stand in front of a contender.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// So many.
+    Behind(usize),
+    /// As [`Turn::Gone`].
+    Gone,
+    /// As [`Turn::Unnumbered`].
+    Unnumbered,
+}
+
+/// How many stand in front of `own`, whatever their kind.
+pub(crate) fn place(children: &[String], own: &str, stems: Stems) -> Place {
+    if !children.iter().any(|name| name == own) {
+        return Place::Gone;
+    }
+    let Some((_, number)) = contender(own, stems) else {
+        return Place::Unnumbered;
+    };
+    let ahead = children.iter().filter(|name| {
+        contender(name, stems).is_some_and(|(_, before)| (before, name.as_str()) < (number, own))
+    });
+    Place::Behind(ahead.count())
+}
+
 /// The kind and the number of a contender. The number decides, not the name: names begin at random.
 fn contender(name: &str, stems: Stems) -> Option<(Kind, &str)> {
     let (head, number) = name.split_at_checked(name.len().checked_sub(DIGITS)?)?;
@@ -118,6 +143,17 @@ mod tests {
         let ours = "_c_1-lock--2147483648";
         let all = names(&["_c_2-lock-2147483647", ours]);
         assert_eq!(turn(&all, ours, LOCK), Turn::Unnumbered);
+    }
+
+    #[test]
+    fn a_place_counts_contenders_with_lower_numbers_only() {
+        let all = names(&["junk", "_c_f-lock-0000000004", "_c_0-lock-0000000009", "_c_a-lock-0000000005"]);
+        assert_eq!(place(&all, &all[1], LOCK), Place::Behind(0));
+        assert_eq!(place(&all, &all[3], LOCK), Place::Behind(1));
+        assert_eq!(place(&all, &all[2], LOCK), Place::Behind(2));
+        assert_eq!(place(&all, "_c_1-lock-0000000001", LOCK), Place::Gone);
+        let ours = "_c_1-lock--2147483648".to_owned();
+        assert_eq!(place(&[all[1].clone(), ours.clone()], &ours, LOCK), Place::Unnumbered);
     }
 
     #[test]

@@ -2,14 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod barrier;
+mod cache;
+mod counter;
+mod double_barrier;
+mod group;
 mod leader_latch;
+mod locking_queue;
 mod mutex;
 mod protected;
+mod queue;
 mod read_write_lock;
 mod relay;
 #[allow(dead_code, reason = "the client's tests need more of it")]
 #[path = "../../../client/tests/server/running.rs"]
 mod running;
+mod semaphore;
 
 use ferrokeeper_client::Client;
 
@@ -21,11 +29,22 @@ async fn until_children(client: &Client, path: &str, count: usize) -> Vec<String
         loop {
             let (mut names, _, changed) = client.children_and_watch(path).await.unwrap();
             if names.len() == count {
-                names.sort_by_key(|name| name[name.len() - 10..].to_owned());
+                names.sort_by_key(|name| name[name.len().saturating_sub(10)..].to_owned());
                 return names;
             }
             changed.await.unwrap();
         }
     })
     .await
+}
+
+/// Waits until there is a node, and then as [`until_children`].
+async fn until_children_of_new(client: &Client, path: &str, count: usize) -> Vec<String> {
+    soon(async {
+        while let (None, created) = client.exists_and_watch(path).await.unwrap() {
+            created.await.unwrap();
+        }
+    })
+    .await;
+    until_children(client, path, count).await
 }

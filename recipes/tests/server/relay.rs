@@ -1,11 +1,11 @@
 //! A door in front of a server that swallows answers, and counts what watches tell.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use ferrokeeper_client::{Client, State};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -22,9 +22,22 @@ pub enum Door {
     Shut,
 }
 
+/// Operations by their numbers in the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    Delete = 2,
+    SetData = 5,
+    Multi = 14,
+    Create = 15,
+}
+
+/// What is to become of the door when a request of some kind comes.
+type Trap = Arc<Mutex<Option<(Op, Door)>>>;
+
 pub struct Relay {
     pub address: SocketAddr,
     door: Arc<watch::Sender<Door>>,
+    trap: Trap,
     events: Arc<AtomicUsize>,
 }
 
@@ -34,24 +47,32 @@ impl Relay {
         let address = listener.local_addr().unwrap();
         let door = Arc::new(watch::Sender::new(Door::Open));
         let events = Arc::new(AtomicUsize::new(0));
+        let trap = Trap::default();
         let (door_of_task, events_of_task) = (Arc::clone(&door), Arc::clone(&events));
+        let trap_of_task = Arc::clone(&trap);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let (door, events) = (door_of_task.subscribe(), Arc::clone(&events_of_task));
                 let mut cut = door_of_task.subscribe();
+                let (lock, trap) = (Arc::clone(&door_of_task), Arc::clone(&trap_of_task));
                 tokio::spawn(async move {
                     tokio::select! {
                         _ = cut.wait_for(|&door| door == Door::Shut) => {}
-                        () = relay(near, server, door, events) => {}
+                        () = relay(near, server, door, events, lock, trap) => {}
                     }
                 });
             }
         });
-        Relay { address, door, events }
+        Relay { address, door, trap, events }
     }
 
     pub fn set(&self, door: Door) {
         self.door.send_replace(door);
+    }
+
+    /// Mutes or shuts the door as soon as a request of some kind comes: muted, it passes still; shut, it does not.
+    pub fn set_at(&self, op: Op, door: Door) {
+        *self.trap.lock().unwrap() = Some((op, door));
     }
 
     /// Cuts a client's connection, and lets it come back.
@@ -68,13 +89,46 @@ impl Relay {
     }
 }
 
-async fn relay(near: TcpStream, server: SocketAddr, door: watch::Receiver<Door>, events: Arc<AtomicUsize>) {
+async fn relay(
+    near: TcpStream,
+    server: SocketAddr,
+    door: watch::Receiver<Door>,
+    events: Arc<AtomicUsize>,
+    lock: Arc<watch::Sender<Door>>,
+    trap: Trap,
+) {
     let Ok(far) = TcpStream::connect(server).await else { return };
-    let (mut from_near, to_near) = near.into_split();
-    let (from_far, mut to_far) = far.into_split();
+    let (from_near, to_near) = near.into_split();
+    let (from_far, to_far) = far.into_split();
     tokio::select! {
-        _ = copy(&mut from_near, &mut to_far) => {}
+        _ = requests(from_near, to_far, lock, trap) => {}
         _ = answers(from_far, to_near, door, events) => {}
+    }
+}
+
+/// Passes one frame after the other.
+async fn requests(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    door: Arc<watch::Sender<Door>>,
+    trap: Trap,
+) -> std::io::Result<()> {
+    loop {
+        let length = from.read_u32().await?;
+        let mut frame = vec![0; length as usize];
+        from.read_exact(&mut frame).await?;
+        // Behind the xid.
+        let op = frame.get(4..8).map(<[u8]>::to_vec);
+        let sprung =
+            trap.lock().unwrap().take_if(|(trap, _)| op == Some((*trap as u32).to_be_bytes().to_vec()));
+        if let Some((_, state)) = sprung {
+            door.send_replace(state);
+            if state == Door::Shut {
+                return Ok(());
+            }
+        }
+        to.write_u32(length).await?;
+        to.write_all(&frame).await?;
     }
 }
 
