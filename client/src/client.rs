@@ -16,7 +16,7 @@ use crate::error::{ConnectError, Error};
 use crate::namespace::Namespace;
 use crate::session::{self, Effect, Limits, Session, SessionSettings, State, Ticket};
 use crate::shared::Shared;
-use crate::states::States;
+use crate::states::{Hearing, States};
 use crate::stream::Transport;
 
 /// How long the session may take to be closed when nobody waits for it.
@@ -235,6 +235,13 @@ impl Client {
     /// Watches what the session is doing.
     pub fn states(&self) -> States {
         States(self.owner.shared.states.subscribe())
+    }
+
+    /// Listens to everything that reaches the watches of this session from now on, each thing once however many watches
+    /// hear it, in the order in which it came. Paths are the server's, whatever the handle's namespace. For those who
+    /// show or log events; whoever acts on them wants the watches themselves, which know where they have gaps.
+    pub fn heard(&self) -> Hearing {
+        Hearing(self.owner.shared.listen())
     }
 
     /// The session's id; `None` before there is a session.
