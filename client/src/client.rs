@@ -292,7 +292,14 @@ impl Client {
     pub async fn close(self) -> Result<(), Error> {
         let (token, answer) = oneshot::channel();
         let patience_ms = self.patience_ms.unwrap_or(u64::MAX / 2);
-        self.owner.shared.tell(|core, now_ms| core.close(now_ms, Some(token), patience_ms));
+        // When the session is over, so is the task that would answer.
+        self.owner.shared.tell(|core, now_ms| match core.over() {
+            Some(error) => Err(error),
+            None => {
+                core.close(now_ms, Some(token), patience_ms);
+                Ok(())
+            }
+        })?;
         answer.await.unwrap_or(Err(Error::Closed)).map(drop)
     }
 

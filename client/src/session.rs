@@ -303,6 +303,14 @@ impl<T, W: Clone> Session<T, W> {
             .enqueue(now_ms, OpCode::RemoveWatches, None, u64::MAX, Effect::None, |out| request.write(out));
     }
 
+    /// What calls fail with because the session is over; `None` before that.
+    pub fn over(&self) -> Option<Error> {
+        match self.phase {
+            Phase::Ended(end) => Some(end.error()),
+            _ => None,
+        }
+    }
+
     /// Closes the session behind everything that was called before; nothing more is taken up. Without a connection
     /// it ends at once, and the server finds out when the session times out.
     pub fn close(&mut self, now_ms: u64, token: Option<T>, patience_ms: u64) {
