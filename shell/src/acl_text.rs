@@ -6,8 +6,9 @@ use ferrokeeper_client::{Acl, Id, Perms};
 pub fn parse(text: &str) -> (Vec<Acl>, Vec<String>) {
     let mut acls = Vec::new();
     let mut complaints = Vec::new();
-    // As Java splits: nothing behind the last comma is nothing.
-    for part in text.trim_end_matches(',').split(',') {
+    // As Java splits: nothing behind the last comma is nothing, but an empty text is one part.
+    let used = if text.is_empty() { text } else { text.trim_end_matches(',') };
+    for part in used.split(',').filter(|_| text.is_empty() || !used.is_empty()) {
         let (Some(first), Some(last)) = (part.find(':'), part.rfind(':')) else {
             complaints.push(format!("{part} does not have the form scheme:id:perm"));
             continue;
@@ -74,5 +75,6 @@ mod tests {
             ]
         );
         assert_eq!(read("").1, strings(&[" does not have the form scheme:id:perm"]));
+        assert_eq!(read(",").1, strings(&[]));
     }
 }

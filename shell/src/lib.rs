@@ -15,7 +15,7 @@
 mod acl_text;
 mod catalogue;
 mod ensemble;
-mod failure;
+pub mod failure;
 mod history;
 mod invocation;
 mod line;
@@ -34,3 +34,5 @@ mod watching;
 
 pub use invocation::Invocation;
 pub use run::run;
+pub use screen::Screen;
+pub use shell::{Next, Shell};

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine as _};
 use ferrokeeper_client::{Call, Client, Create, Error, ErrorCode, Multi, Stat, Version};
 
 use crate::acl_text;
@@ -21,6 +23,13 @@ const BATCHES_IN_FLIGHT: usize = 10;
 const BATCH_BYTES: usize = 256 << 10;
 /// Lists of children asked for at once.
 const LISTS_IN_FLIGHT: usize = 100;
+/// Lenient where Java's decoder is.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 /// The longest TTL: 40 bits of milliseconds.
 const TTL_MS_MAX: i64 = 0xff_ffff_ffff;
 
@@ -242,7 +251,7 @@ pub async fn set(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outco
         return Err(Failure::new(entry.usage()));
     };
     let data = match parsed.has("b") {
-        true => BASE64.decode(text).map_err(|error| Failure::new(format!("Not base64: {error}")))?,
+        true => BASE64.decode(text).map_err(not_base64)?,
         false => text.as_bytes().to_vec(),
     };
     let old = parsed.argument(2).filter(|text| text.parse::<i32>().is_ok());
@@ -251,6 +260,13 @@ pub async fn set(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outco
     let stat = client.set(path, &data, version).await.map_err(|error| Failure::of(&error, Some(path)))?;
     context.show_stat_if(parsed, &stat);
     Ok(())
+}
+
+fn not_base64(error: DecodeError) -> Failure {
+    Failure::new(match error {
+        DecodeError::InvalidByte(_, byte) => format!("Illegal base64 character {byte:x}"),
+        other => format!("Illegal base64: {other}"),
+    })
 }
 
 /// `ls`, and `ls2`. The older form `ls path watch` is warned of.

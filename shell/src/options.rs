@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn complaints_are_those_of_zkcli() {
-        let complain = |line| complaint(FLAGS, Choice::Free, line);
+        let complain = |line: &str| complaint(FLAGS, Choice::Free, line);
         let unrecognized = "org.apache.commons.cli.UnrecognizedOptionException: Unrecognized option: ";
         for token in ["-x", "-sx", "--s", "--foo", "-5", "-s=1", "-version=1"] {
             assert_eq!(complain(&format!("get {token} /a")), format!("{unrecognized}{token}"));

@@ -102,7 +102,7 @@ impl Session {
 
     /// Clients for a command, which are connected if that is possible.
     pub async fn clients(&self) -> Clients {
-        let root = match self.wait_for(CONNECTION_PATIENCE).await {
+        let root = match self.wait_for(CONNECTION_PATIENCE.min(self.timeout)).await {
             true => self.root.clone(),
             // It has waited long enough.
             false => self.root.with_operation_timeout(Some(Duration::ZERO)),

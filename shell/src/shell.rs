@@ -61,7 +61,7 @@ impl Context<'_> {
     }
 }
 
-/// The shell's state.
+/// A shell: a session, and what was typed.
 pub struct Shell {
     invocation: Invocation,
     /// What `version` says.
