@@ -90,10 +90,11 @@ impl Session {
 
     /// Waits for a connection, as long as the session's timeout. Returns whether there is one.
     pub async fn wait(&self) -> bool {
-        self.wait_for(self.timeout).await
+        self.wait_at_most(self.timeout).await
     }
 
-    async fn wait_for(&self, patience: Duration) -> bool {
+    /// Likewise, not as long.
+    pub async fn wait_at_most(&self, patience: Duration) -> bool {
         let mut states = self.root.states();
         let connected = tokio::time::timeout(patience, states.until(State::is_connected)).await;
         self.settle().await;
@@ -102,7 +103,7 @@ impl Session {
 
     /// Clients for a command, which are connected if that is possible.
     pub async fn clients(&self) -> Clients {
-        let root = match self.wait_for(CONNECTION_PATIENCE.min(self.timeout)).await {
+        let root = match self.wait_at_most(CONNECTION_PATIENCE.min(self.timeout)).await {
             true => self.root.clone(),
             // It has waited long enough.
             false => self.root.with_operation_timeout(Some(Duration::ZERO)),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ferrokeeper_client::{Stat, State};
 use jiff::tz::TimeZone;
@@ -14,6 +15,9 @@ use crate::options::{self, Parsed};
 use crate::screen::Screen;
 use crate::session::{Clients, Session};
 use crate::{ensemble, line, nodes, permissions, quotas, render, watching};
+
+/// How long the first prompt waits for a connection.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// How a command ends.
 pub type Outcome = Result<(), Failure>;
@@ -116,6 +120,13 @@ impl Shell {
         format!("[zk: {}({}) {}] ", self.servers, render::state_in_prompt(state), self.history.next())
     }
 
+    /// Waits a moment for the connection, so that the first prompt says how things are.
+    pub async fn glance(&self) {
+        if let Some(session) = &self.session {
+            session.wait_at_most(GLANCE).await;
+        }
+    }
+
     /// A client for those who complete paths; `None` without a connection.
     pub async fn completing_client(&self) -> Option<ferrokeeper_client::Client> {
         let session = self.session.as_ref().filter(|session| session.state().is_connected())?;
@@ -136,16 +147,15 @@ impl Shell {
         if let Some(session) = &self.session {
             session.settle().await;
         }
-        let (next, outcome) = match self.resolve(words) {
-            Ok((entry, words)) if entry.command == Command::Quit => {
+        let outcome = match self.resolve(words) {
+            Ok((entry, _)) if entry.command == Command::Quit => {
                 if let Some(session) = self.session.take() {
                     session.close().await;
                 }
-                let _ = words;
                 return Next::End;
             }
-            Ok((entry, words)) => (Next::Line, self.carry_out(entry, &words).await),
-            Err(failure) => (Next::Line, Err(failure)),
+            Ok((entry, words)) => self.carry_out(entry, &words).await,
+            Err(failure) => Err(failure),
         };
         if let Some(session) = &self.session {
             session.settle().await;
@@ -157,7 +167,7 @@ impl Shell {
                 failure.code
             }
         };
-        next
+        Next::Line
     }
 
     /// Finds the command that is meant: another one's line in place of `redo`, today's name in place of an old one.

@@ -36,6 +36,7 @@ pub fn run(runtime: &Runtime, invocation: Invocation, version: &str) -> io::Resu
         }
     };
     screen.out("Welcome to Ferrokeeper! Tab completes commands and paths, Ctrl-D leaves.");
+    runtime.block_on(shell.glance());
     loop {
         let client = runtime.block_on(shell.completing_client());
         editor.set_helper(Some(Assistant { runtime: runtime.handle().clone(), client }));

@@ -1,6 +1,8 @@
 //! The shell against a server of ours: what the comparison with zkCli does not cover, because the two differ there on
 //! purpose or because a script cannot show it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
