@@ -16,7 +16,7 @@ use crate::error::{ConnectError, Error};
 use crate::namespace::Namespace;
 use crate::session::{self, Effect, Limits, Session, SessionSettings, State, Ticket};
 use crate::shared::Shared;
-use crate::states::States;
+use crate::states::{Hearing, States};
 use crate::stream::Transport;
 
 /// How long the session may take to be closed when nobody waits for it.
@@ -237,6 +237,13 @@ impl Client {
         States(self.owner.shared.states.subscribe())
     }
 
+    /// Listens to everything that reaches the watches of this session from now on, each thing once however many watches
+    /// hear it, in the order in which it came. Paths are the server's, whatever the handle's namespace. For those who
+    /// show or log events; whoever acts on them wants the watches themselves, which know where they have gaps.
+    pub fn heard(&self) -> Hearing {
+        Hearing(self.owner.shared.listen())
+    }
+
     /// The session's id; `None` before there is a session.
     pub fn session_id(&self) -> Option<SessionId> {
         self.owner.shared.look(|core| Some(core.session_id()).filter(|&id| id != SessionId::NONE))
@@ -285,7 +292,14 @@ impl Client {
     pub async fn close(self) -> Result<(), Error> {
         let (token, answer) = oneshot::channel();
         let patience_ms = self.patience_ms.unwrap_or(u64::MAX / 2);
-        self.owner.shared.tell(|core, now_ms| core.close(now_ms, Some(token), patience_ms));
+        // When the session is over, so is the task that would answer.
+        self.owner.shared.tell(|core, now_ms| match core.over() {
+            Some(error) => Err(error),
+            None => {
+                core.close(now_ms, Some(token), patience_ms);
+                Ok(())
+            }
+        })?;
         answer.await.unwrap_or(Err(Error::Closed)).map(drop)
     }
 

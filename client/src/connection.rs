@@ -274,6 +274,7 @@ fn tell(shared: &Shared, wish: Wish) -> bool {
         // Whoever dropped the future does not want to know.
         Output::Completed { token, result } => drop(token.send(result)),
         Output::Note { sink, note } => sink.deliver(note),
+        Output::Heard(heard) => shared.tell_heard(heard),
         Output::State(state) => {
             match state {
                 State::Suspended { overdue: true } | State::Expired | State::AuthFailed => {

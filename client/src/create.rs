@@ -41,7 +41,7 @@ pub enum Naming {
 #[must_use = "this describes a node; give it to Client::create or Multi::create"]
 pub struct Create {
     path: String,
-    data: Vec<u8>,
+    data: Option<Vec<u8>>,
     lifetime: Lifetime,
     naming: Naming,
     acl: Option<Vec<Acl>>,
@@ -60,7 +60,14 @@ impl Create {
     /// A node with some data. The path of a sequential node is the beginning of its name.
     pub fn new(path: impl Into<String>, data: impl Into<Vec<u8>>) -> Create {
         let (lifetime, naming) = (Lifetime::Persistent, Naming::Plain);
-        Create { path: path.into(), data: data.into(), lifetime, naming, acl: None }
+        Create { path: path.into(), data: Some(data.into()), lifetime, naming, acl: None }
+    }
+
+    /// A node whose data is null, which is not the same as empty to those who look ([`Client::get_or_null`]).
+    ///
+    /// [`Client::get_or_null`]: crate::Client::get_or_null
+    pub fn null(path: impl Into<String>) -> Create {
+        Create { data: None, ..Create::new(path, Vec::new()) }
     }
 
     /// How long the node lives.
@@ -130,7 +137,7 @@ impl Create {
             None => AclSlice::OPEN,
             Some(acl) => encode_acl(acl, &mut acl_bytes),
         };
-        let data = Some(self.data.as_slice());
+        let data = self.data.as_deref();
         Ok(send(CreateRequest { op, path, data, acl, flags: flags as i32, ttl_ms }))
     }
 }

@@ -61,8 +61,8 @@ pub use create::{Create, Created, Lifetime, Naming, TTL_MAX};
 pub use error::{Advice, ConnectError, Error, Fate, InvalidRequest};
 pub use multi::{Multi, MultiRead, Outcome, ReadOutcome};
 pub use operations::Reconfig;
-pub use session::{Limits, NodeEvent, State, Ticket, WatchScope};
-pub use states::States;
+pub use session::{Heard, Limits, NodeEvent, State, Ticket, WatchKind, WatchScope};
+pub use states::{Hearing, States};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
 pub use version::Version;

@@ -55,11 +55,15 @@ fn stat(answer: Result<Response, Error>) -> Result<Stat, Error> {
     }
 }
 
-fn data(answer: Result<Response, Error>) -> Result<(Vec<u8>, Stat), Error> {
+fn data_or_null(answer: Result<Response, Error>) -> Result<(Option<Vec<u8>>, Stat), Error> {
     match answer? {
-        Response::Data(data, stat) => Ok((data.unwrap_or_default(), stat)),
+        Response::Data(data, stat) => Ok((data, stat)),
         _ => mismatch("getData"),
     }
+}
+
+fn data(answer: Result<Response, Error>) -> Result<(Vec<u8>, Stat), Error> {
+    data_or_null(answer).map(|(data, stat)| (data.unwrap_or_default(), stat))
 }
 
 fn children(answer: Result<Response, Error>) -> Result<(Vec<String>, Stat), Error> {
@@ -189,6 +193,13 @@ impl Client {
         self.send(OpCode::GetData, &Request::GetData { path, watch: false }, |answer, _| data(answer))
     }
 
+    /// Likewise, for those who must tell null from empty.
+    pub fn get_or_null(&self, path: &str) -> Call<(Option<Vec<u8>>, Stat)> {
+        let path = or_refuse!(self.namespace_of_paths().full(path));
+        let request = Request::GetData { path, watch: false };
+        self.send(OpCode::GetData, &request, |answer, _| data_or_null(answer))
+    }
+
     /// A node's stat; `None` if it does not exist.
     pub fn exists(&self, path: &str) -> Call<Option<Stat>> {
         let path = or_refuse!(self.namespace_of_paths().full(path));
@@ -289,6 +300,16 @@ impl Client {
         let request = Request::GetData { path: path.as_str().into(), watch: true };
         self.send_watch(OpCode::GetData, &request, &path, WatchKind::Data, |answer, extra| {
             let (data, stat) = data(answer)?;
+            Ok((data, stat, WatchOnce(watch(extra))))
+        })
+    }
+
+    /// Likewise, for those who must tell null from empty.
+    pub fn get_or_null_and_watch(&self, path: &str) -> Call<(Option<Vec<u8>>, Stat, WatchOnce)> {
+        let path = or_refuse!(self.namespace_of_paths().full(path)).into_owned();
+        let request = Request::GetData { path: path.as_str().into(), watch: true };
+        self.send_watch(OpCode::GetData, &request, &path, WatchKind::Data, |answer, extra| {
+            let (data, stat) = data_or_null(answer)?;
             Ok((data, stat, WatchOnce(watch(extra))))
         })
     }

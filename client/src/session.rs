@@ -33,7 +33,7 @@ use crate::hosts::Hosts;
 use crate::rng::Rng;
 
 pub use line::Effect;
-pub use output::{End, Link, NodeEvent, Note, Output, State, Ticket};
+pub use output::{End, Heard, Link, NodeEvent, Note, Output, State, Ticket};
 pub use settings::{Limits, SessionSettings};
 pub use watches::{Registration, WatchKind, WatchScope, WatcherId};
 
@@ -90,6 +90,7 @@ pub struct Session<T, W> {
     /// The beginning of a frame.
     input: Vec<u8>,
     outputs: Vec<Output<T, W>>,
+    tells_heard: bool,
 }
 
 impl<T, W: Clone> Session<T, W> {
@@ -119,6 +120,7 @@ impl<T, W: Clone> Session<T, W> {
             taken: 0,
             input: Vec::new(),
             outputs: Vec::new(),
+            tells_heard: false,
             settings,
         }
     }
@@ -146,6 +148,11 @@ impl<T, W: Clone> Session<T, W> {
     /// The session timeout: the negotiated one, or before that the one that is asked for.
     pub fn timeout_ms(&self) -> u64 {
         self.timeout_ms
+    }
+
+    /// From now on, what reaches the watches is also told by itself: [`Output::Heard`].
+    pub fn tell_heard(&mut self) {
+        self.tells_heard = true;
     }
 
     /// Appends what is to be done now, in this order.
@@ -294,6 +301,14 @@ impl<T, W: Clone> Session<T, W> {
         };
         let _ = self
             .enqueue(now_ms, OpCode::RemoveWatches, None, u64::MAX, Effect::None, |out| request.write(out));
+    }
+
+    /// What calls fail with because the session is over; `None` before that.
+    pub fn over(&self) -> Option<Error> {
+        match self.phase {
+            Phase::Ended(end) => Some(end.error()),
+            _ => None,
+        }
     }
 
     /// Closes the session behind everything that was called before; nothing more is taken up. Without a connection

@@ -1,15 +1,15 @@
 //! What handles, futures and the connection's task share: the core behind a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
 use protocol::client::response::Response;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::session::{Limits, Session, State, WatcherId};
+use crate::session::{Heard, Limits, Session, State, WatcherId};
 use crate::watch::Mailbox;
 
 /// Where a request's result goes.
@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     /// Rung when requests may have left the line.
     pub room: Notify,
     pub states: watch::Sender<State>,
+    heard: OnceLock<broadcast::Sender<Heard>>,
     pub limits: Limits,
 }
 
@@ -49,6 +50,7 @@ impl Shared {
             watchers: AtomicU64::new(0),
             room: Notify::new(),
             states: watch::Sender::new(State::Connecting),
+            heard: OnceLock::new(),
             limits,
         }
     }
@@ -66,6 +68,23 @@ impl Shared {
     /// A name for a watcher.
     pub fn next_watcher(&self) -> WatcherId {
         WatcherId(self.watchers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Listens to what reaches the watches.
+    pub fn listen(&self) -> broadcast::Receiver<Heard> {
+        let sender = self.heard.get_or_init(|| {
+            self.tell(|core, _| core.tell_heard());
+            broadcast::Sender::new(self.limits.stream_events.max(1))
+        });
+        sender.subscribe()
+    }
+
+    /// Tells those who listen.
+    pub fn tell_heard(&self, heard: Heard) {
+        if let Some(sender) = self.heard.get() {
+            // Nobody may be listening any more.
+            let _ = sender.send(heard);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Locked> {

@@ -21,6 +21,7 @@ pub mod namespaces;
 pub mod observer_master;
 pub mod ops;
 pub mod own_client;
+pub mod own_shell;
 pub mod ports;
 pub mod process;
 pub mod reconfig;

@@ -9,8 +9,8 @@ use interop::tally::Tally;
 use interop::toolbox::JavaRelease;
 use interop::toolbox::Toolbox;
 use interop::{
-    ensemble, folders, kazoo, kill9, migration, mixed, namespaces, observer_master, own_client, reconfig,
-    setup, shells, shim, smoke,
+    ensemble, folders, kazoo, kill9, migration, mixed, namespaces, observer_master, own_client, own_shell,
+    reconfig, setup, shells, shim, smoke,
 };
 
 /// Ferrokeeper's proofs as a black box.
@@ -71,6 +71,12 @@ enum Suite {
     /// Compare what the C client's shell prints with us and with Java.
     Ccli {
         /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+    },
+    /// Compare what our shell prints with what Java's prints.
+    Shell {
+        /// The server that both talk to, besides Java's.
         #[arg(long)]
         server: Option<String>,
     },
@@ -208,6 +214,10 @@ fn run(suite: Suite) -> Result<Tally> {
         Suite::Ccli { server } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
             ("ccli", shells::run_c_shell(&toolbox, &server)?)
+        }
+        Suite::Shell { server } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("shell", own_shell::run(&toolbox, &server)?)
         }
         Suite::Client => ("client", own_client::run(&toolbox)?),
         Suite::JavaShim { words } => match shim::become_java(&toolbox, &words)? {},

@@ -30,10 +30,24 @@ impl Process {
     }
 
     /// Like [`Process::spawn`], with something to read.
-    pub fn spawn_reading(mut command: Command, input: Stdio, log: &Path) -> Result<Process> {
-        let out =
-            File::options().create(true).append(true).open(log).with_context(|| format!("open {log:?}"))?;
+    pub fn spawn_reading(command: Command, input: Stdio, log: &Path) -> Result<Process> {
+        let out = appending(log)?;
         let err = out.try_clone()?;
+        Process::spawn_writing(command, input, out, err, log)
+    }
+
+    /// Likewise, with what it complains of in a file of its own.
+    pub fn spawn_apart(command: Command, input: Stdio, log: &Path, complaints: &Path) -> Result<Process> {
+        Process::spawn_writing(command, input, appending(log)?, appending(complaints)?, log)
+    }
+
+    fn spawn_writing(
+        mut command: Command,
+        input: Stdio,
+        out: File,
+        err: File,
+        log: &Path,
+    ) -> Result<Process> {
         let child = command
             .stdin(input)
             .stdout(out)
@@ -114,6 +128,10 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn appending(path: &Path) -> Result<File> {
+    File::options().create(true).append(true).open(path).with_context(|| format!("open {path:?}"))
 }
 
 fn tail(path: &Path) -> std::io::Result<String> {

@@ -19,8 +19,8 @@ use crate::tally::Tally;
 use crate::toolbox::{JavaRelease, Logging, Toolbox};
 use crate::transcript::{self, Transcript, compare};
 
-const JAVA_SCRIPT: &str = include_str!("../data/zkcli-script.txt");
-const JAVA_ONE_SHOTS: &str = include_str!("../data/zkcli-oneshot.txt");
+pub(crate) const JAVA_SCRIPT: &str = include_str!("../data/zkcli-script.txt");
+pub(crate) const JAVA_ONE_SHOTS: &str = include_str!("../data/zkcli-oneshot.txt");
 const C_SCRIPT: &str = include_str!("../data/ccli-script.txt");
 const C_ONE_SHOTS: &str = include_str!("../data/ccli-oneshot.txt");
 
@@ -86,17 +86,7 @@ fn judge(reference: &Transcript, subject: &Transcript) -> Result<Tally> {
 }
 
 fn java_shell(toolbox: &Toolbox, release: JavaRelease, server: &Server, dir: &Path) -> Result<Transcript> {
-    let command = |words: &[&str]| {
-        let mut command = toolbox.java(release, Logging::Off);
-        command.arg("-Dzookeeper.extendedTypesEnabled=true");
-        command.args([
-            "org.apache.zookeeper.ZooKeeperMain",
-            "-server",
-            &format!("127.0.0.1:{}", server.port),
-        ]);
-        command.args(words);
-        command
-    };
+    let command = |words: &[&str]| java_shell_command(toolbox, release, server, words);
     let script = dir.join("script.txt");
     std::fs::write(&script, JAVA_SCRIPT)?;
     let mut raw = finish(command(&[]), std::fs::File::open(&script)?.into(), &dir.join("script.out"))?;
@@ -106,6 +96,21 @@ fn java_shell(toolbox: &Toolbox, release: JavaRelease, server: &Server, dir: &Pa
         raw += &finish(command(&words), Stdio::null(), &dir.join(format!("{number}.out")))?;
     }
     Ok(transcript::of_java_shell(&raw))
+}
+
+/// Starts Java's shell with a command, or without one.
+pub(crate) fn java_shell_command(
+    toolbox: &Toolbox,
+    release: JavaRelease,
+    server: &Server,
+    words: &[&str],
+) -> Command {
+    let mut command = toolbox.java(release, Logging::Off);
+    command.arg("-Dzookeeper.extendedTypesEnabled=true");
+    let address = format!("127.0.0.1:{}", server.port);
+    command.args(["org.apache.zookeeper.ZooKeeperMain", "-server", &address]);
+    command.args(words);
+    command
 }
 
 fn c_shell(toolbox: &Toolbox, server: &Server, dir: &Path) -> Result<Transcript> {

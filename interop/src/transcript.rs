@@ -24,7 +24,11 @@ pub fn of_java_shell(raw: &str) -> Transcript {
         {
             continue;
         }
-        let line = sorted_list(&without_time(&sessions.replace_long_hex(line)));
+        // Session ids stand nowhere else, and other things look like them.
+        let line = match line.starts_with("ephemeralOwner") {
+            true => sessions.replace_long_hex(line),
+            false => sorted_list(&without_time(line)),
+        };
         if line.starts_with("WatchedEvent") {
             transcript.events.push(line);
         } else {

@@ -106,6 +106,7 @@ const STEPS: &[Step] = &[
     interop("reconfig", "the members of a running ensemble change under load", "reconfig"),
     interop("namespaces", "an ensemble survives a network that fails under it", "namespaces"),
     interop("zkcli", "Java's shell says the same with Java and with us", "zkcli"),
+    interop("shell", "our shell says what Java's says", "shell"),
     interop("ccli", "the C client's shell says the same with Java and with us", "ccli"),
     interop("client", "our own client does with Java what it does with us", "client"),
     interop("kazoo", "kazoo's own test suite, with servers that are alone", "kazoo"),

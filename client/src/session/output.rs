@@ -7,6 +7,8 @@ use protocol::{ErrorCode, SessionId, Zxid};
 use crate::connect_string::Host;
 use crate::error::{Error, Fate};
 
+use super::watches::WatchKind;
+
 /// What a session is doing, as the application sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum State {
@@ -106,6 +108,15 @@ pub enum Note {
     Removed,
 }
 
+/// What reaches a session's watches, told once however many of them hear it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Heard {
+    /// Something happened to a node.
+    Node(NodeEvent),
+    /// All watches of this kind on this path were removed.
+    Removed(WatchKind, String),
+}
+
 /// Numbers the connections of a session. What comes from an earlier one is ignored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Link(pub u64);
@@ -146,6 +157,8 @@ pub enum Output<T, W> {
         /// What.
         note: Note,
     },
+    /// At least one watch hears this. Only where [`Session::tell_heard`](super::Session::tell_heard) asked for it.
+    Heard(Heard),
     /// The session's state is another one. A final one is the last output.
     State(State),
 }

@@ -1,5 +1,7 @@
 //! What servers say.
 
+use std::collections::BTreeSet;
+
 use protocol::client::connect::ReplyHeader;
 use protocol::client::response::Response;
 use protocol::client::watch::WatcherEvent;
@@ -10,7 +12,7 @@ use crate::error::Error;
 
 use super::line::Effect;
 use super::link::Phase;
-use super::output::{self, End, Link, NodeEvent, Note, Output};
+use super::output::{self, End, Heard, Link, NodeEvent, Note, Output};
 use super::{Session, kind_set};
 
 /// A server that breaks the protocol is left; nothing that it says can be trusted.
@@ -105,9 +107,13 @@ impl<T, W: Clone> Session<T, W> {
         let zxid = (header.zxid > 0).then(|| Zxid::from_wire(header.zxid));
         let event = NodeEvent { kind, path, zxid };
         let outputs = &mut self.outputs;
+        let before = outputs.len();
         self.watches.on_event(&event, rearming && zxid.is_none(), |sink, note| {
             outputs.push(Output::Note { sink, note });
         });
+        if self.tells_heard && outputs.len() > before {
+            outputs.push(Output::Heard(Heard::Node(event)));
+        }
         Ok(())
     }
 
@@ -165,8 +171,14 @@ impl<T, W: Clone> Session<T, W> {
                 }
             }
             Effect::Unwatch(removed) if answer.is_ok() => {
-                for sink in self.watches.remove(&removed.0, removed.1) {
+                let mut kinds = BTreeSet::new();
+                for (kind, sink) in self.watches.remove(&removed.0, removed.1) {
+                    kinds.insert(kind);
                     self.outputs.push(Output::Note { sink, note: Note::Removed });
+                }
+                if self.tells_heard {
+                    let heard = kinds.into_iter().map(|kind| Heard::Removed(kind, removed.0.clone()));
+                    self.outputs.extend(heard.map(Output::Heard));
                 }
             }
             Effect::Unwatch(_) => {}

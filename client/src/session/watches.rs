@@ -180,15 +180,15 @@ impl<W: Clone> WatchTable<W> {
         !self.paths.contains_key(path) && !self.asked_at.contains_key(path)
     }
 
-    /// Takes out the watchers that the server has removed, and returns their sinks.
-    pub fn remove(&mut self, path: &str, scope: WatchScope) -> Vec<W> {
+    /// Takes out the watchers that the server has removed, and returns their kinds and sinks.
+    pub fn remove(&mut self, path: &str, scope: WatchScope) -> Vec<(WatchKind, W)> {
         let Some(watchers) = self.paths.get_mut(path) else { return Vec::new() };
         let gone: Vec<Watcher<W>> = watchers.extract_if(.., |watcher| scope.covers(watcher.kind)).collect();
         if watchers.is_empty() {
             self.paths.remove(path);
         }
         self.recursive -= gone.iter().filter(|watcher| watcher.kind == WatchKind::Recursive).count();
-        gone.into_iter().map(|watcher| watcher.sink).collect()
+        gone.into_iter().map(|watcher| (watcher.kind, watcher.sink)).collect()
     }
 
     /// Who hears of an event; one-shot watches are over with it.

@@ -223,3 +223,15 @@ async fn an_operation_that_waits_for_a_connection_ends_with_its_timeout() {
         .connect();
     assert!(soon(connect).await.is_err());
 }
+
+#[tokio::test]
+async fn null_data_is_told_from_empty_data_where_that_is_asked_for() {
+    let server = start(&[]);
+    let client = server.client().await;
+    client.create(Create::null("/null")).await.unwrap();
+    client.create(Create::new("/empty", b"")).await.unwrap();
+    assert_eq!(client.get_or_null("/null").await.unwrap().0, None);
+    assert_eq!(client.get_or_null("/empty").await.unwrap().0, Some(Vec::new()));
+    assert_eq!(client.get_or_null_and_watch("/null").await.unwrap().0, None);
+    assert_eq!(client.get("/null").await.unwrap().0, b"");
+}

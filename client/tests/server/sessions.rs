@@ -52,6 +52,7 @@ async fn an_expired_session_fails_everything_and_hangs_nobody() {
     assert_eq!(late.map_err(|error| error.advice()), Err(Advice::GiveUp));
     let mut states = client.states();
     assert_eq!(soon(states.next()).await, None, "nothing follows a final state");
+    assert_eq!(soon(client.close()).await, Err(Error::SessionExpired));
 }
 
 #[tokio::test]

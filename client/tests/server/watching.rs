@@ -1,8 +1,8 @@
 //! Watches, also over lost connections.
 
 use ferrokeeper_client::{
-    Client, Create, ErrorCode, EventType, Limits, NodeEvent, StreamEvent, Version, WatchDepth, WatchEnd,
-    WatchScope, WatchStream,
+    Client, Create, ErrorCode, EventType, Heard, Limits, NodeEvent, StreamEvent, Version, WatchDepth,
+    WatchEnd, WatchKind, WatchScope, WatchStream,
 };
 
 use crate::running::{Proxy, is_ours, soon, start};
@@ -157,4 +157,29 @@ async fn an_event_is_there_before_the_new_data() {
         }
         write.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_several_watches_hear_is_told_once_to_those_who_listen() {
+    let server = start(&[]);
+    let client = server.client().await;
+    client.create(Create::new("/a", b"")).await.unwrap();
+    let mut hearing = client.heard();
+    let (_, _, _data) = client.get_and_watch("/a").await.unwrap();
+    let (_, _, _children) = client.children_and_watch("/a").await.unwrap();
+    let _deep = client.watch("/", WatchDepth::Recursive).await.unwrap();
+    client.delete("/a", Version::Any).await.unwrap();
+    client.create(Create::new("/unwatched-until-now", b"")).await.unwrap();
+    for (kind, path) in [(EventType::NodeDeleted, "/a"), (EventType::NodeCreated, "/unwatched-until-now")] {
+        match soon(hearing.next()).await {
+            Some(Ok(Heard::Node(event))) => assert_eq!((event.kind, event.path.as_str()), (kind, path)),
+            other => panic!("{other:?}"),
+        }
+    }
+    if is_ours() {
+        client.remove_watches("/", WatchScope::Any).await.unwrap();
+        let removed = Heard::Removed(WatchKind::Recursive, "/".into());
+        assert_eq!(soon(hearing.next()).await, Some(Ok(removed)));
+    }
+    assert_eq!(hearing.try_next(), None);
 }

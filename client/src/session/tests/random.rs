@@ -240,6 +240,7 @@ impl Life {
             Output::Probe { .. } => panic!("this server always writes"),
             Output::Completed { token, result } => self.on_completed(token, result),
             Output::Note { sink, note } => self.on_note(sink, note),
+            Output::Heard(_) => panic!("nobody asked for it"),
             Output::State(state) => {
                 let legal = match (self.state, state) {
                     (State::Connecting | State::Suspended { .. }, State::Connected) => true,

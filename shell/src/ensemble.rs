@@ -1,0 +1,166 @@
+//! Commands on the ensemble: config and reconfig.
+
+use ferrokeeper_client::{Error, Reconfig};
+
+use crate::catalogue::Entry;
+use crate::failure::Failure;
+use crate::options::Parsed;
+use crate::session::keep_once;
+use crate::shell::{Context, Outcome};
+
+const CONFIG: &str = "/zookeeper/config";
+
+/// `config`.
+pub async fn config(context: &Context<'_>, parsed: &Parsed) -> Outcome {
+    let root = context.clients().await.root;
+    let failed = |error: Error| Failure::of(&error, Some(CONFIG));
+    let (data, stat) = if parsed.has("w") {
+        let (data, stat, watch) = root.get_or_null_and_watch(CONFIG).await.map_err(failed)?;
+        keep_once(watch);
+        (data, stat)
+    } else {
+        root.get_or_null(CONFIG).await.map_err(failed)?
+    };
+    let text = data.map_or_else(|| "null".into(), |data| String::from_utf8_lossy(&data).into_owned());
+    context.screen.out(&match parsed.has("c") {
+        true => connect_string(&text),
+        false => text,
+    });
+    context.show_stat_if(parsed, &stat);
+    Ok(())
+}
+
+/// The version, and where clients connect to (`ConfigUtils.getClientConfigStr`). Members stand in the order of the text.
+fn connect_string(config: &str) -> String {
+    let mut version = "";
+    let mut clients = Vec::new();
+    for (key, value) in config.lines().filter_map(|line| line.split_once('=')) {
+        match key.trim() {
+            "version" => version = value.trim(),
+            key if key.starts_with("server.") => clients.push(client_address(value.trim())),
+            _ => {}
+        }
+    }
+    format!("{version} {}", clients.join(","))
+}
+
+/// Of a member's line; empty if it names none.
+fn client_address(member: &str) -> String {
+    match member.split_once(';') {
+        None => String::new(),
+        Some((_, port)) if !port.contains(':') => format!("0.0.0.0:{port}"),
+        Some((_, address)) => address.replace(['[', ']'], ""),
+    }
+}
+
+/// `reconfig`.
+pub async fn reconfigure(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let (change, version) = wanted(entry, parsed)?;
+    let root = context.clients().await.root;
+    let (data, stat) = root.reconfigure(&change, version).await.map_err(|error| Failure::of(&error, None))?;
+    context.screen.out(&format!("Committed new configuration:\n{}", String::from_utf8_lossy(&data)));
+    context.show_stat_if(parsed, &stat);
+    Ok(())
+}
+
+fn wanted(entry: &Entry, parsed: &Parsed) -> Result<(Reconfig, Option<i64>), Failure> {
+    let [file, members, add, remove] =
+        ["file", "members", "add", "remove"].map(|option| parsed.value(option));
+    if [file, members, add, remove].iter().all(Option::is_none) {
+        return Err(Failure::new(entry.usage()));
+    }
+    let version = match parsed.value("v") {
+        None => None,
+        Some(text) => Some(
+            i64::from_str_radix(text, 16)
+                .map_err(|_| Failure::new("-v must be followed by a long (configuration version)"))?,
+        ),
+    };
+    if (file.is_some() || members.is_some()) && (add.is_some() || remove.is_some()) {
+        return Err(Failure::new(
+            "Can't use -file or -members together with -add or -remove (mixing incremental and non-incremental modes \
+             is not allowed)",
+        ));
+    }
+    let list = |text: Option<&str>| text.map(str::to_lowercase).into_iter().collect::<Vec<_>>();
+    let change = match (file, members) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::new(
+                "Can't use -file and -members together (conflicting non-incremental modes)",
+            ));
+        }
+        (Some(file), None) => Reconfig::Members(members_of_file(file)?),
+        (None, Some(_)) => Reconfig::Members(list(members)),
+        (None, None) => Reconfig::Incremental { joining: list(add), leaving: list(remove) },
+    };
+    Ok((change, version))
+}
+
+/// The lines of a dynamic configuration file that say who the members are.
+fn members_of_file(file: &str) -> Result<Vec<String>, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let reason = match error.kind() {
+            std::io::ErrorKind::NotFound => "No such file or directory".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "Permission denied".to_owned(),
+            _ => error.to_string(),
+        };
+        // The name stands there twice, as in zkCli.
+        Failure::new(format!("Error processing {file}{file} ({reason})"))
+    })?;
+    let lines = text.lines().map(str::trim);
+    let members =
+        lines.filter(|line| ["server.", "group.", "weight."].iter().any(|key| line.starts_with(key)));
+    let members: Vec<String> = members.map(str::to_owned).collect();
+    match members.is_empty() {
+        true => Err(Failure::new(format!("Error processing {file}: it names no server"))),
+        false => Ok(members),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::find;
+    use crate::line::words;
+    use crate::options::parse;
+
+    fn wants(line: &str) -> Result<(Reconfig, Option<i64>), String> {
+        let entry = find("reconfig").unwrap();
+        wanted(entry, &parse(entry.flags, entry.choice, &words(line)).unwrap())
+            .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn a_configuration_tells_clients_where_to_connect() {
+        let config = "server.1=a:2888:3888:participant;10.0.0.1:2181\nserver.2=b:2888:3888;2182\n\
+                      server.3=c:1:2:observer\nversion=100000000";
+        assert_eq!(connect_string(config), "100000000 10.0.0.1:2181,0.0.0.0:2182,");
+        assert_eq!(connect_string(""), " ");
+    }
+
+    #[test]
+    fn changes_are_incremental_or_whole() {
+        assert_eq!(
+            wants("reconfig -v 1f -add server.1=A:1:2;3 -remove 2,3"),
+            Ok((
+                Reconfig::Incremental {
+                    joining: vec!["server.1=a:1:2;3".into()],
+                    leaving: vec!["2,3".into()]
+                },
+                Some(31)
+            ))
+        );
+        assert_eq!(wants("reconfig -members x"), Ok((Reconfig::Members(vec!["x".into()]), None)));
+        for (line, begin) in [
+            ("reconfig", "reconfig [-s] [-v version] [[-file path]"),
+            ("reconfig -s", "reconfig [-s] [-v version] [[-file path]"),
+            ("reconfig -add x -members y", "Can't use -file or -members together with"),
+            ("reconfig -file x -members y", "Can't use -file and -members together"),
+            ("reconfig -v z -add x", "-v must be followed by a long"),
+            ("reconfig -file /nonexistent", "Error processing /nonexistent/nonexistent (No such file"),
+        ] {
+            let told = wants(line).unwrap_err();
+            assert!(told.starts_with(begin), "{line}: {told}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `ferrokeeper shell`: ZooKeeper's command line, zkCli, on top of [`ferrokeeper_client`].
+//!
+//! Commands, options, results, complaints and exit codes are those of zkCli 3.9, so that scripts work unchanged; the
+//! suite `shell` of `interop` runs the same scripts through both. Results go to standard output, complaints to standard
+//! error, and so do a few results that zkCli takes for complaints (`Created /a`).
+//!
+//! ```text
+//! terminal, lines ──► shell ──► nodes, permissions, quotas, watching, ensemble ──► client
+//!                      │ line, options, catalogue: what was typed        │
+//!                      └───────── render, failure: what is said ◄────────┘ session: events
+//! ```
+//!
+//! What is decided on text alone (splitting a line, reading options, printing a stat) is pure and has tests of its own.
+
+mod acl_text;
+mod catalogue;
+mod ensemble;
+pub mod failure;
+mod history;
+mod invocation;
+mod line;
+mod nodes;
+mod options;
+mod permissions;
+mod quota_text;
+mod quotas;
+mod render;
+mod run;
+mod screen;
+mod session;
+mod shell;
+mod terminal;
+mod watching;
+
+pub use invocation::Invocation;
+pub use run::run;
+pub use screen::Screen;
+pub use shell::{Next, Shell};

@@ -1,0 +1,381 @@
+//! Commands on nodes: create, delete, deleteall, get, set, ls, stat, sync and what counts or lists nodes.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine as _};
+use ferrokeeper_client::{Call, Client, Create, Error, ErrorCode, Multi, Stat, Version};
+
+use crate::acl_text;
+use crate::catalogue::{Entry, explain};
+use crate::failure::{Failure, code, exception};
+use crate::options::Parsed;
+use crate::render;
+use crate::session::keep_once;
+use crate::shell::{Context, Outcome};
+
+/// Multis of `deleteall` under way at once, as in Java (`ZKUtil.deleteInBatch`).
+const BATCHES_IN_FLIGHT: usize = 10;
+/// Bytes of paths in one of them: a request far below what servers accept, whatever the batch size.
+const BATCH_BYTES: usize = 256 << 10;
+/// Lists of children asked for at once.
+const LISTS_IN_FLIGHT: usize = 100;
+/// Lenient where Java's decoder is.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+/// The longest TTL: 40 bits of milliseconds.
+const TTL_MS_MAX: i64 = 0xff_ffff_ffff;
+
+/// `create`.
+pub async fn create(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let [ephemeral, sequential, container] = ["e", "s", "c"].map(|flag| parsed.has(flag));
+    if container && (ephemeral || sequential) {
+        return Err(Failure::new(
+            "-c cannot be combined with -s or -e. Containers cannot be ephemeral or sequential.",
+        ));
+    }
+    let ttl_ms = match parsed.value("t") {
+        None => None,
+        Some(text) => {
+            Some(text.parse::<i64>().map_err(|_| Failure::new("-t argument must be a long value"))?)
+        }
+    };
+    if ttl_ms.is_some() && ephemeral {
+        return Err(Failure::new("TTLs cannot be used with Ephemeral znodes"));
+    }
+    if ttl_ms.is_some() && container {
+        return Err(Failure::new("TTLs cannot be used with Container znodes"));
+    }
+    if ttl_ms.is_some_and(|ttl_ms| !(1..=TTL_MS_MAX).contains(&ttl_ms)) {
+        return Err(Failure::new(format!("ttl must be positive and cannot be larger than: {TTL_MS_MAX}")));
+    }
+    let mut node = match parsed.argument(1) {
+        None => Create::null(path),
+        Some(data) => Create::new(path, data.as_bytes()),
+    };
+    if sequential {
+        node = node.sequential();
+    }
+    node = match (ephemeral, container, ttl_ms) {
+        (true, ..) => node.ephemeral(),
+        (_, true, _) => node.container(),
+        (.., Some(ttl_ms)) => node.ttl(Duration::from_millis(ttl_ms.unsigned_abs())),
+        _ => node,
+    };
+    let client = context.clients().await.here;
+    if let Some(text) = parsed.argument(2) {
+        let (acl, complaints) = acl_text::parse(text);
+        context.complain(&complaints);
+        if acl.is_empty() {
+            check_path(&client, &if sequential { format!("{path}1") } else { path.to_owned() })?;
+            context.screen.err(&exception(ErrorCode::InvalidAcl, None));
+            return Err(Failure::of(&Error::Refused(ErrorCode::InvalidAcl), None));
+        }
+        node = node.acl(acl);
+    }
+    match client.create(node).await {
+        Ok(created) => {
+            context.screen.err(&format!("Created {}", created.path));
+            Ok(())
+        }
+        Err(error) => {
+            match code(&error) {
+                ErrorCode::EphemeralOnLocalSession => {
+                    context.screen.err("Unable to create ephemeral node on a local session");
+                }
+                ErrorCode::InvalidAcl => context.screen.err(&exception(ErrorCode::InvalidAcl, Some(path))),
+                _ => {}
+            }
+            // Java checks the name that a sequential node may get.
+            let error = match error {
+                Error::Invalid(_) if sequential => {
+                    client.namespace(&format!("{path}1")).err().unwrap_or(error)
+                }
+                error => error,
+            };
+            Err(Failure::of(&error, Some(path)))
+        }
+    }
+}
+
+/// Fails like an operation on that path if it is malformed.
+pub fn check_path(client: &Client, path: &str) -> Outcome {
+    client.namespace(path).map(drop).map_err(|error| Failure::of(&error, Some(path)))
+}
+
+/// The version that an option or an older form names.
+pub fn version(text: Option<&str>) -> Result<Version, Failure> {
+    match text {
+        None => Ok(Version::Any),
+        Some(text) => match text.parse() {
+            Ok(-1) => Ok(Version::Any),
+            Ok(version) => Ok(Version::Is(version)),
+            Err(_) => Err(Failure::not_a_number(text)),
+        },
+    }
+}
+
+/// `delete`. The older form `delete path version` is warned of, and the version counts.
+pub async fn delete(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let old = parsed.argument(1);
+    if old.is_some() {
+        context.screen.err(
+            "'delete path [version]' has been deprecated. Please use 'delete [-v version] path' instead.",
+        );
+    }
+    let version = version(parsed.value("v").or(old))?;
+    let client = context.clients().await.here;
+    client.delete(path, version).await.map_err(|error| Failure::of(&error, Some(path)))
+}
+
+/// `deleteall`, and `rmr`.
+pub async fn delete_all(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let batch_size = match parsed.value("b") {
+        None => 1_000,
+        Some(text) => text.parse::<i32>().map_err(|_| Failure::new("-b argument must be an int value"))?,
+    };
+    let client = context.clients().await.here;
+    let mut tree = whole_tree(&client, path).await?;
+    // Leaves first.
+    tree.reverse();
+    if batch_size <= 0 {
+        for path in tree {
+            client.delete(&path, Version::Any).await.map_err(|error| Failure::of(&error, Some(&path)))?;
+        }
+        return Ok(());
+    }
+    if !delete_in_batches(&client, &tree, batch_size as usize).await {
+        context.screen.err("Failed to delete some node(s) in the subtree!");
+    }
+    Ok(())
+}
+
+/// A node and everything below it, parents first, level by level.
+async fn whole_tree(client: &Client, path: &str) -> Result<Vec<String>, Failure> {
+    let mut tree = vec![path.to_owned()];
+    let mut looked_at = 0;
+    while looked_at < tree.len() {
+        let some: Vec<String> = tree[looked_at..].iter().take(LISTS_IN_FLIGHT).cloned().collect();
+        let lists: Vec<_> = some.iter().map(|path| client.children(path)).collect();
+        looked_at += some.len();
+        for (path, list) in some.iter().zip(lists) {
+            let names = list.await.map_err(|error| Failure::of(&error, Some(path)))?;
+            tree.extend(names.iter().map(|name| child(path, name)));
+        }
+    }
+    Ok(tree)
+}
+
+/// The path of a child.
+pub fn child(path: &str, name: &str) -> String {
+    format!("{}/{name}", if path == "/" { "" } else { path })
+}
+
+/// Returns whether all of it worked. Nothing more is tried after the first batch that is known to have failed.
+async fn delete_in_batches(client: &Client, paths: &[String], batch_size: usize) -> bool {
+    let mut under_way = VecDeque::new();
+    let mut paths = paths.iter().peekable();
+    while paths.peek().is_some() {
+        let (mut batch, mut count, mut bytes) = (Multi::new(), 0, 0);
+        while let Some(path) = paths.next_if(|_| count < batch_size && bytes < BATCH_BYTES) {
+            count += 1;
+            bytes += path.len();
+            batch = batch.delete(path, Version::Any);
+        }
+        if under_way.len() == BATCHES_IN_FLIGHT
+            && let Some(oldest) = under_way.pop_front()
+            && failed(oldest).await
+        {
+            return false;
+        }
+        under_way.push_back(client.multi(batch));
+    }
+    let mut worked = true;
+    for batch in under_way {
+        worked &= batch.await.is_ok();
+    }
+    worked
+}
+
+async fn failed<T>(call: Call<T>) -> bool {
+    call.await.is_err()
+}
+
+/// `get`. The older form `get path watch` is warned of.
+pub async fn get(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let watches = watches(context, parsed, "'get path [watch]'", "'get [-s] [-w] path'");
+    let client = context.clients().await.here;
+    let (data, stat) = if watches {
+        let (data, stat, watch) =
+            client.get_or_null_and_watch(path).await.map_err(|error| Failure::of(&error, Some(path)))?;
+        keep_once(watch);
+        (data, stat)
+    } else {
+        client.get_or_null(path).await.map_err(|error| Failure::of(&error, Some(path)))?
+    };
+    let data = data.unwrap_or_else(|| b"null".to_vec());
+    context.screen.out(&if parsed.has("x") {
+        render::hex_dump(&data)
+    } else if parsed.has("b") {
+        BASE64.encode(&data)
+    } else {
+        String::from_utf8_lossy(&data).into_owned()
+    });
+    context.show_stat_if(parsed, &stat);
+    Ok(())
+}
+
+/// Whether the option or an older form asks for a watch.
+fn watches(context: &Context<'_>, parsed: &Parsed, old: &str, new: &str) -> bool {
+    let is_old = parsed.argument(1).is_some();
+    if is_old {
+        context.screen.err(&format!("{old} has been deprecated. Please use {new} instead."));
+    }
+    is_old || parsed.has("w")
+}
+
+/// `set`. The older form `set path data version` counts if the version is a number.
+pub async fn set(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let (Some(path), Some(text)) = (parsed.argument(0), parsed.argument(1)) else {
+        return Err(Failure::new(entry.usage()));
+    };
+    let data = match parsed.has("b") {
+        true => BASE64.decode(text).map_err(not_base64)?,
+        false => text.as_bytes().to_vec(),
+    };
+    let old = parsed.argument(2).filter(|text| text.parse::<i32>().is_ok());
+    let version = version(parsed.value("v").or(old))?;
+    let client = context.clients().await.here;
+    let stat = client.set(path, &data, version).await.map_err(|error| Failure::of(&error, Some(path)))?;
+    context.show_stat_if(parsed, &stat);
+    Ok(())
+}
+
+fn not_base64(error: DecodeError) -> Failure {
+    Failure::new(match error {
+        DecodeError::InvalidByte(_, byte) => format!("Illegal base64 character {byte:x}"),
+        other => format!("Illegal base64: {other}"),
+    })
+}
+
+/// `ls`, and `ls2`. The older form `ls path watch` is warned of.
+pub async fn ls(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    if parsed.has("?") {
+        context.screen.out(format!("usage: ls [options] path\n{}", explain(entry.flags)).trim_end());
+    }
+    let watches = watches(context, parsed, "'ls path [watch]'", "'ls [-w] path'");
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let client = context.clients().await.here;
+    if parsed.has("R") {
+        return visit(&client, path, watches, async |path| {
+            context.screen.out(path);
+            Ok(())
+        })
+        .await;
+    }
+    let (mut names, stat) =
+        children(&client, path, watches).await.map_err(|error| Failure::of(&error, Some(path)))?;
+    names.sort_unstable();
+    context.screen.out(&render::list(&names));
+    context.show_stat_if(parsed, &stat);
+    Ok(())
+}
+
+async fn children(client: &Client, path: &str, watches: bool) -> Result<(Vec<String>, Stat), Error> {
+    if !watches {
+        return client.children_and_stat(path).await;
+    }
+    let (names, stat, watch) = client.children_and_watch(path).await?;
+    keep_once(watch);
+    Ok((names, stat))
+}
+
+/// Visits a node and what is below it (`ZKUtil.visitSubTreeDFS`): the children of a node, then what is below each of
+/// them. Nodes that are deleted meanwhile are left out.
+pub async fn visit(
+    client: &Client,
+    path: &str,
+    watches: bool,
+    mut step: impl AsyncFnMut(&str) -> Outcome,
+) -> Outcome {
+    let failed = |error: Error| Failure::of(&error, Some(path));
+    if watches {
+        keep_once(client.get_and_watch(path).await.map_err(failed)?.2);
+    } else {
+        client.get(path).await.map_err(failed)?;
+    }
+    step(path).await?;
+    let mut to_do = vec![path.to_owned()];
+    while let Some(parent) = to_do.pop() {
+        let mut names = match children(client, &parent, watches).await {
+            Ok((names, _)) => names,
+            Err(Error::Refused(ErrorCode::NoNode)) => continue,
+            Err(error) => return Err(Failure::of(&error, Some(&parent))),
+        };
+        names.sort_unstable();
+        for name in &names {
+            step(&child(&parent, name)).await?;
+        }
+        to_do.extend(names.iter().rev().map(|name| child(&parent, name)));
+    }
+    Ok(())
+}
+
+/// `stat`. The older form `stat path watch` is warned of.
+pub async fn stat(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let watches = watches(context, parsed, "'stat path [watch]'", "'stat [-w] path'");
+    let client = context.clients().await.here;
+    let failed = |error: Error| Failure::of(&error, Some(path));
+    let stat = if watches {
+        let (stat, watch) = client.exists_and_watch(path).await.map_err(failed)?;
+        keep_once(watch);
+        stat
+    } else {
+        client.exists(path).await.map_err(failed)?
+    };
+    let stat = stat.ok_or_else(|| failed(Error::Refused(ErrorCode::NoNode)))?;
+    context.show_stat(&stat);
+    Ok(())
+}
+
+/// `sync`.
+pub async fn sync(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let client = context.clients().await.here;
+    match client.sync(path).await {
+        Ok(()) => context.screen.out("Sync is OK"),
+        Err(error @ Error::Invalid(_)) => return Err(Failure::of(&error, Some(path))),
+        Err(error) => context.screen.out(&format!("Sync has failed. rc={}", code(&error).to_wire())),
+    }
+    Ok(())
+}
+
+/// `getEphemerals`.
+pub async fn get_ephemerals(context: &Context<'_>, parsed: &Parsed) -> Outcome {
+    let prefix = parsed.argument(0).unwrap_or("/");
+    let client = context.clients().await.here;
+    let paths = client.ephemerals(prefix).await.map_err(|error| Failure::of(&error, Some(prefix)))?;
+    context.screen.out(&render::list(&paths));
+    Ok(())
+}
+
+/// `getAllChildrenNumber`.
+pub async fn count_descendants(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let client = context.clients().await.here;
+    let count = client.count_descendants(path).await.map_err(|error| Failure::of(&error, Some(path)))?;
+    context.screen.out(&count.to_string());
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! The shell's session, and the task that prints what it hears.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ferrokeeper_client::{Client, ConnectString, Heard, Hearing, State, States, WatchOnce, WatchStream};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::failure::Failure;
+use crate::invocation::Invocation;
+use crate::render;
+use crate::screen::Screen;
+
+/// How long a command waits for a connection. Java's client gives up when its first attempt fails; an election is
+/// shorter than this.
+const CONNECTION_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of the session may take when the shell ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Requests for a quiet moment that wait at most; the shell makes one at a time.
+const SETTLE_MAX: usize = 4;
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    /// Sees the server's root, whatever the connect string says.
+    root: Client,
+    chroot: Option<String>,
+    timeout: Duration,
+    settle: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+/// Clients for one command.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Sees what the connect string says.
+    pub here: Client,
+    /// Sees the server's root: for quotas and the configuration, which lie outside.
+    pub root: Client,
+    chroot: Option<String>,
+}
+
+impl Clients {
+    /// A node's path on the server. It is valid if the node's is.
+    pub fn full_path(&self, path: &str) -> String {
+        match &self.chroot {
+            None => path.to_owned(),
+            Some(chroot) if path == "/" => chroot.clone(),
+            Some(chroot) => format!("{chroot}{path}"),
+        }
+    }
+}
+
+impl Session {
+    /// Starts a session and does not wait for it. `shows` says whether events are printed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(
+        invocation: &Invocation,
+        servers: &str,
+        screen: &Arc<dyn Screen>,
+        shows: &Arc<AtomicBool>,
+    ) -> Result<Session, Failure> {
+        let wrong = |reason: String| Failure::new(format!("Cannot connect to {servers}: {reason}"));
+        let ConnectString { hosts, chroot } = servers.parse().map_err(|error| wrong(format!("{error}")))?;
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let timeout = Duration::from_millis(invocation.timeout_ms);
+        let root = Client::builder(&hosts.join(","))
+            .session_timeout(timeout)
+            .operation_timeout(Some(timeout))
+            .read_only(invocation.read_only)
+            .start()
+            .map_err(|error| wrong(error.to_string()))?;
+        let (settle, settled) = mpsc::channel(SETTLE_MAX);
+        let printer = Printer {
+            chroot: chroot.clone(),
+            screen: Arc::clone(screen),
+            shows: Arc::clone(shows),
+            last: State::Connecting,
+        };
+        tokio::spawn(printer.run(root.states(), root.heard(), settled));
+        Ok(Session { root, chroot, timeout, settle })
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        self.root.state()
+    }
+
+    /// Waits for a connection, as long as the session's timeout. Returns whether there is one.
+    pub async fn wait(&self) -> bool {
+        self.wait_at_most(self.timeout).await
+    }
+
+    /// Likewise, not as long.
+    pub async fn wait_at_most(&self, patience: Duration) -> bool {
+        let mut states = self.root.states();
+        let connected = tokio::time::timeout(patience, states.until(State::is_connected)).await;
+        self.settle().await;
+        matches!(connected, Ok(Some(_)))
+    }
+
+    /// Clients for a command, which are connected if that is possible.
+    pub async fn clients(&self) -> Clients {
+        let root = match self.wait_at_most(CONNECTION_PATIENCE.min(self.timeout)).await {
+            true => self.root.clone(),
+            // It has waited long enough.
+            false => self.root.with_operation_timeout(Some(Duration::ZERO)),
+        };
+        let here = match &self.chroot {
+            None => root.clone(),
+            Some(chroot) => root.namespace(chroot).expect("the connect string was checked"),
+        };
+        Clients { here, root, chroot: self.chroot.clone() }
+    }
+
+    /// Waits until everything that was heard is printed.
+    pub async fn settle(&self) {
+        let (done, quiet) = oneshot::channel();
+        if self.settle.send(done).await.is_ok() {
+            // It ends with the session, and has printed everything then.
+            let _ = quiet.await;
+        }
+    }
+
+    /// Ends the session.
+    pub async fn close(self) {
+        let Session { root, settle, .. } = self;
+        // Without a connection it ends here, and the server finds out later.
+        let _ = root.with_operation_timeout(Some(FAREWELL)).close().await;
+        drop(root);
+        settle.closed().await;
+    }
+}
+
+/// Keeps a watch until it has fired; what it hears is printed like everything else.
+pub fn keep_once(watch: WatchOnce) {
+    tokio::spawn(watch);
+}
+
+/// Keeps a watch until it is removed.
+pub fn keep(mut watch: WatchStream) {
+    tokio::spawn(async move { while watch.next().await.is_some() {} });
+}
+
+/// Prints events in the order in which they come (`ZooKeeperMain.MyWatcher`).
+struct Printer {
+    chroot: Option<String>,
+    screen: Arc<dyn Screen>,
+    shows: Arc<AtomicBool>,
+    last: State,
+}
+
+impl Printer {
+    async fn run(
+        mut self,
+        mut states: States,
+        mut hearing: Hearing,
+        mut settled: mpsc::Receiver<oneshot::Sender<()>>,
+    ) {
+        // It may have changed before there was anybody to see it.
+        self.state(states.current());
+        loop {
+            tokio::select! {
+                // Who asks for a quiet moment is answered when there is nothing else.
+                biased;
+                Some(heard) = hearing.next() => self.heard(&heard),
+                state = states.next() => match state {
+                    Some(state) => self.state(state),
+                    None => {
+                        while let Some(heard) = hearing.try_next() {
+                            self.heard(&heard);
+                        }
+                        return;
+                    }
+                },
+                Some(done) = settled.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    fn heard(&self, heard: &Result<Heard, u64>) {
+        self.print(&match heard {
+            Ok(heard) => render::heard(heard, self.path(heard)),
+            Err(missed) => format!("\n{missed} watch events came too fast to be shown"),
+        });
+    }
+
+    /// The path as the user knows it; what lies outside of the connect string's path is shown as it is.
+    fn path<'h>(&self, heard: &'h Heard) -> &'h str {
+        let path = match heard {
+            Heard::Node(event) => &event.path,
+            Heard::Removed(_, path) => path,
+        };
+        match self.chroot.as_ref().and_then(|chroot| path.strip_prefix(chroot.as_str())) {
+            Some("") => "/",
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => path,
+        }
+    }
+
+    fn state(&mut self, state: State) {
+        let name = render::state_in_events(state);
+        if name != render::state_in_events(self.last)
+            && let Some(name) = name
+        {
+            self.print(&render::state_changed(name));
+        }
+        self.last = state;
+    }
+
+    fn print(&self, text: &str) {
+        if self.shows.load(Ordering::Relaxed) {
+            self.screen.event(text);
+        }
+    }
+}
