@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Op, Relay};
 use crate::running::{soon, start};
-use crate::{until_children, until_children_of_new};
+use crate::until_children;
 
 const PATH: &str = "/jobs";
 const ENTRIES: &str = "/jobs/entries";
@@ -77,7 +77,7 @@ async fn what_a_dead_consumer_had_goes_to_one_who_waits() {
     with(&client, &["a"]).await;
     let lost = soon(take(&mortal)).await.unwrap().unwrap();
     let heir = take(&client);
-    until_children_of_new(&client, TAKERS, 1).await;
+    until_children(&client, TAKERS, 1).await;
     relay.set(Door::Shut);
     let heirs = soon(heir).await.unwrap().unwrap();
     assert_eq!(heirs.data(), b"a");
@@ -143,7 +143,7 @@ async fn an_entry_wakes_one_waiter_and_then_the_next_in_line() {
     let mut waiters = Vec::new();
     for number in 1..=WAITERS {
         waiters.push(take(&client));
-        until_children_of_new(&witness, TAKERS, number).await;
+        until_children(&witness, TAKERS, number).await;
     }
     let names: Vec<String> = (0..WAITERS).map(|number| number.to_string()).collect();
     with(&witness, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -238,7 +238,7 @@ async fn kazoos_entries_and_locks_are_respected() {
     let queue = LockingQueue::new(&client, PATH);
     assert!(queue.try_take().await.unwrap().is_none());
     let waiter = take(&client);
-    until_children_of_new(&client, TAKERS, 1).await;
+    until_children(&client, TAKERS, 1).await;
     client.delete(&lock, Version::Any).await.unwrap();
     assert_eq!(soon(waiter).await.unwrap().unwrap().data(), b"theirs");
 }
