@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Relay};
 use crate::running::{soon, start};
-use crate::{until_children, until_children_of_new};
+use crate::until_children;
 
 const PATH: &str = "/rounds/a";
 const READY: &str = "/rounds/a/ready";
@@ -59,7 +59,7 @@ async fn the_last_to_come_wakes_each_other_one_once() {
     let mut waiters = Vec::new();
     for number in 1..=WAITERS {
         waiters.push(come(&client, WAITERS as u32 + 1));
-        until_children_of_new(&witness, PATH, number).await;
+        until_children(&witness, PATH, number).await;
     }
     let last = soon(barrier.enter()).await.unwrap();
     let mut inside = Vec::new();
@@ -88,7 +88,7 @@ async fn who_gives_up_is_not_counted() {
     let server = start(&[]);
     let client = server.client().await;
     let first = come(&client, 2);
-    until_children_of_new(&client, PATH, 1).await;
+    until_children(&client, PATH, 1).await;
     first.abort();
     until_children(&client, PATH, 0).await;
     let second = come(&client, 2);

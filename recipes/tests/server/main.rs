@@ -19,15 +19,24 @@ mod relay;
 mod running;
 mod semaphore;
 
-use ferrokeeper_client::Client;
+use ferrokeeper_client::{Client, Error, ErrorCode};
 
 use crate::running::soon;
 
-/// Waits until a node has so many children, and names them in the order of their numbers.
+/// Waits until a node has so many children, and names them in the order of their numbers. One that is not there has none.
 async fn until_children(client: &Client, path: &str, count: usize) -> Vec<String> {
     soon(async {
         loop {
-            let (mut names, _, changed) = client.children_and_watch(path).await.unwrap();
+            let (mut names, changed) = match client.children_and_watch(path).await {
+                Ok((names, _, changed)) => (names, changed),
+                Err(Error::Refused(ErrorCode::NoNode)) => {
+                    match client.exists_and_watch(path).await.unwrap() {
+                        (None, created) => (Vec::new(), created),
+                        (Some(_), _) => continue,
+                    }
+                }
+                Err(error) => panic!("{error}"),
+            };
             if names.len() == count {
                 names.sort_by_key(|name| name[name.len().saturating_sub(10)..].to_owned());
                 return names;
@@ -36,15 +45,4 @@ async fn until_children(client: &Client, path: &str, count: usize) -> Vec<String
         }
     })
     .await
-}
-
-/// Waits until there is a node, and then as [`until_children`].
-async fn until_children_of_new(client: &Client, path: &str, count: usize) -> Vec<String> {
-    soon(async {
-        while let (None, created) = client.exists_and_watch(path).await.unwrap() {
-            created.await.unwrap();
-        }
-    })
-    .await;
-    until_children(client, path, count).await
 }

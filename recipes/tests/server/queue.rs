@@ -8,7 +8,7 @@ use ferrokeeper_recipes::{Priority, PriorityQueue, Queue, RecipeError};
 
 use crate::relay::{Door, Op, Relay};
 use crate::running::{soon, start};
-use crate::{until_children, until_children_of_new};
+use crate::until_children;
 
 const PATH: &str = "/work/a";
 const TAKERS: &str = "/work/a-takers";
@@ -60,7 +60,7 @@ async fn the_most_urgent_goes_first_below_kazoos_names() {
     }
     let waiter = queue.clone();
     let waiter = tokio::spawn(async move { waiter.take().await });
-    until_children_of_new(&client, TAKERS, 1).await;
+    until_children(&client, TAKERS, 1).await;
     // As kazoo puts it.
     client.create(Create::new(format!("{PATH}/entry-100-"), b"kazoo's").sequential()).await.unwrap();
     assert_eq!(soon(waiter).await.unwrap(), Ok(b"kazoo's".to_vec()));
@@ -115,7 +115,7 @@ async fn an_entry_wakes_one_waiter_and_then_the_next_in_line() {
     for number in 1..=WAITERS {
         let queue = Queue::new(&client, PATH);
         waiters.push(tokio::spawn(async move { queue.take().await }));
-        until_children_of_new(&witness, TAKERS, number).await;
+        until_children(&witness, TAKERS, number).await;
     }
     let queue = Queue::new(&witness, PATH);
     for left in (0..WAITERS).rev() {
@@ -229,7 +229,7 @@ async fn a_wait_outlives_its_connection_and_ends_with_its_session() {
         tokio::spawn(async move { queue.take().await })
     };
     let waiter = take(&client);
-    until_children_of_new(&witness, TAKERS, 1).await;
+    until_children(&witness, TAKERS, 1).await;
     let mut states = client.states();
     relay.set(Door::Shut);
     soon(states.until(|state| matches!(state, State::Suspended { .. }))).await.unwrap();
