@@ -79,7 +79,7 @@ impl KeptNode {
     }
 
     /// Deletes the node and waits until that is done. When it fails although the session lives, or the future is dropped,
-    /// it goes on in the background.
+    /// it goes on in the background; likewise when the node is just being created again.
     pub async fn leave(self) -> Result<(), Error> {
         // If nobody listens, it has ended.
         let _ = self.leave.send(());
