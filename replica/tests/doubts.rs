@@ -31,6 +31,9 @@ fn leader_of_two() -> (Shell, LinkId) {
     shell.sync();
     acknowledge(&mut shell, link);
     assert_eq!(shell.replica.peer().membership().voters().count(), 2);
+    // Who votes now and did not before is asked whether it knows.
+    answer_pings(&mut shell, link);
+    shell.sync();
     (shell, link)
 }
 
