@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ferrokeeper_client::{Client, ClientBuilder};
@@ -63,7 +64,7 @@ pub fn start(properties: &[(&str, &str)]) -> Running {
 }
 
 fn start_other(command: &str, properties: &[(&str, &str)], folder: tempfile::TempDir) -> Running {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     let mut text = format!("dataDir={}\nclientPortAddress=127.0.0.1\n", folder.path().display());
     text += &format!("clientPort={}\nadmin.enableServer=false\nextendedTypesEnabled=true\n", address.port());
     // Of a key that is there twice, the last one counts.
@@ -80,6 +81,21 @@ fn start_other(command: &str, properties: &[(&str, &str)], folder: tempfile::Tem
         .spawn()
         .unwrap();
     Running { address, _server: Kind::Other(child), _folder: folder }
+}
+
+/// An address that nobody listens at. The other server takes it a while later, so it is none that the system gives to
+/// whoever asks for any port, and none that another test of this process gets.
+fn free_address() -> SocketAddr {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 8_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let address = SocketAddr::from(([127, 0, 0, 1], (FIRST + number % COUNT) as u16));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 impl Running {
