@@ -224,17 +224,17 @@ impl Driver {
         tree: Tree,
         received: ReceivedSnapshot,
     ) -> Result<(), Fatal> {
-        if self.replica.peer().awaits_snapshot(link)
-            && let Some(membership) = membership_of(&tree)
-        {
+        if !self.replica.peer().awaits_snapshot(link) {
+            if let Some(ensemble) = &self.ensemble {
+                ensemble.discard(received);
+            }
+            return Ok(());
+        }
+        if let Some(membership) = membership_of(&tree) {
             // On stable storage before the tree is: a start would not look for it there.
             self.step(now, Input::Peer(PeerInput::SnapshotRead(membership)))?;
         }
         let Some(ensemble) = &mut self.ensemble else { return Ok(()) };
-        if !self.replica.peer().awaits_snapshot(link) {
-            ensemble.discard(received);
-            return Ok(());
-        }
         let zxid = tree.last_zxid();
         ensemble.adopt(tree, received, &mut self.log)?;
         self.step(now, Input::Peer(PeerInput::SnapshotInstalled { link, zxid }))

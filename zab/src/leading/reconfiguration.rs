@@ -88,16 +88,13 @@ impl Leading {
 
     /// Whether enough servers have a transaction.
     pub(super) fn is_decided(&self, context: &Context<'_>, zxid: Zxid, acks: VoterSet) -> bool {
+        let electorate = &context.members.electorate;
         // What was proposed before the reconfiguration is the business of those before it alone.
-        match self.reconfiguration {
-            Some(reconfiguration) if zxid < reconfiguration || context.makes(Breakage::OldQuorumOnly) => {
-                context.members.electorate.decides_committed(acks)
-            }
-            _ => {
-                let electorate = &context.members.electorate;
-                electorate.decides(acks) && electorate.decides_former(acks)
-            }
-        }
+        let without_newer =
+            self.reconfiguration.is_some_and(|newer| zxid < newer || context.makes(Breakage::OldQuorumOnly));
+        let enough =
+            if without_newer { electorate.decides_committed(acks) } else { electorate.decides(acks) };
+        enough && electorate.decides_former(acks)
     }
 
     /// The reconfiguration is committed, `acks` being who had it: says who leads from now on.

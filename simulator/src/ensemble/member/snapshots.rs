@@ -193,16 +193,14 @@ impl Member {
         received: ReceivedSnapshot,
         history: &Arc<Vec<(Zxid, Bytes)>>,
     ) -> Result<(), Trouble> {
-        if self.replica.peer().awaits_snapshot(link)
-            && let Some(membership) = membership_of(&tree)
-        {
-            self.step(scene, Input::Peer(PeerInput::SnapshotRead(membership)))?;
-        }
         if !self.replica.peer().awaits_snapshot(link) {
             scene.oracle.tally.note("snapshot came too late");
             // What stays behind is removed by the next start.
             let _ = received.discard(&**self.folders.disk());
             return Ok(());
+        }
+        if let Some(membership) = membership_of(&tree) {
+            self.step(scene, Input::Peer(PeerInput::SnapshotRead(membership)))?;
         }
         let zxid = tree.last_zxid();
         scene.note(|| format!("{} takes over snapshot {zxid}", self.me));
