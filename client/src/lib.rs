@@ -70,5 +70,5 @@ pub use watch::{StreamEvent, WatchDepth, WatchEnd, WatchOnce, WatchStream};
 
 pub use protocol::client::response::ClientInfo;
 pub use protocol::client::watch::EventType;
-pub use protocol::path::PathError;
+pub use protocol::path::{PathError, child as child_path};
 pub use protocol::{Acl, ErrorCode, Id, Perms, SessionId, Stat, Zxid};

@@ -70,7 +70,7 @@ impl Tree {
                 for path in paths {
                     let replies = [client.receive()?, client.receive()?, client.receive()?];
                     let Some((node, children)) = node_from(replies, path)? else { return Ok(None) };
-                    next.extend(children.iter().map(|name| child_path(path, name)));
+                    next.extend(children.iter().map(|name| protocol::path::child(path, name)));
                     tree.nodes.insert(path.clone(), node);
                 }
             }
@@ -114,11 +114,6 @@ impl Tree {
         }
         Ok(())
     }
-}
-
-/// The path of a child.
-pub fn child_path(parent: &str, name: &str) -> String {
-    if parent == "/" { format!("/{name}") } else { format!("{parent}/{name}") }
 }
 
 fn request_node(client: &mut Client, path: &str) -> Result<()> {

@@ -10,7 +10,6 @@ use protocol::client::response::{MultiResult, Response};
 use protocol::{Acl, ErrorCode, Id, Perms};
 
 use crate::client::{CallError, Client, Ticket};
-use crate::dump::child_path;
 use crate::ops::{Lifetime, Write};
 use crate::rng::Rng;
 use crate::server::SUPERUSER;
@@ -233,7 +232,7 @@ impl Worker {
                 0 => (*self.rng.pick(NAMES)).to_string(),
                 _ => format!("n{}", self.rng.below(1000)),
             };
-            let path = child_path(&parent, &name);
+            let path = protocol::path::child(&parent, &name);
             if sequential || !self.nodes.contains_key(&path) {
                 return path;
             }

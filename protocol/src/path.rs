@@ -90,9 +90,22 @@ pub fn parent(path: &str) -> Option<&str> {
     split(path).map(|(parent, _)| if parent.is_empty() { "/" } else { parent })
 }
 
+/// The path of a node's child.
+pub fn child(parent: &str, name: &str) -> String {
+    match parent {
+        "/" => format!("/{name}"),
+        _ => format!("{parent}/{name}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_root_has_children_like_any_node() {
+        assert_eq!((child("/", "a"), child("/locks/x", "a")), ("/a".to_owned(), "/locks/x/a".to_owned()));
+    }
 
     #[test]
     fn legal_paths_pass() {

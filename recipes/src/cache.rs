@@ -5,13 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ferrokeeper_client::{
-    Advice, Call, Client, Error, ErrorCode, Stat, StreamEvent, WatchDepth, WatchStream,
+    Advice, Call, Client, Error, ErrorCode, Stat, StreamEvent, WatchDepth, WatchStream, child_path,
 };
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
 use crate::error::RecipeError;
-use crate::requests::{join, through_losses};
+use crate::requests::through_losses;
 
 /// How many nodes are asked for at a time.
 const BATCH: usize = 64;
@@ -171,7 +171,7 @@ impl Cache {
 
     /// The names of a node's children, in order. It walks over everything below the node.
     pub fn children(&self, path: &str) -> Vec<String> {
-        let start = join(path, "");
+        let start = child_path(path, "");
         self.nodes(|nodes| {
             let below = nodes.range(start.clone()..).map_while(|(path, _)| path.strip_prefix(&start));
             below.filter(|name| !name.is_empty() && !name.contains('/')).map(str::to_owned).collect()
@@ -251,7 +251,7 @@ impl Mirror {
 /// Changes a node, and tells what that means.
 fn put(nodes: &mut Nodes, path: &str, node: Option<CachedNode>) -> Vec<CacheEvent> {
     let Some(node) = node else {
-        let below = join(path, "");
+        let below = child_path(path, "");
         let mut gone: Vec<String> = nodes
             .range(below.clone()..)
             .map_while(|(path, _)| path.starts_with(&below).then(|| path.clone()))
@@ -293,7 +293,7 @@ impl Follower {
 
     /// Whether a node is one that is copied.
     fn concerns(&self, path: &str) -> bool {
-        let below = path.strip_prefix(join(&self.root, "").as_str()).filter(|below| !below.is_empty());
+        let below = path.strip_prefix(child_path(&self.root, "").as_str()).filter(|below| !below.is_empty());
         match self.scope {
             CacheScope::Node => path == self.root,
             CacheScope::Children => below.is_some_and(|below| !below.contains('/')),
@@ -405,7 +405,7 @@ impl Follower {
             }
             let paths = to_list.split_off(to_list.len().saturating_sub(BATCH));
             for (path, names) in paths.iter().zip(self.list(&paths).await?) {
-                let below = names.iter().map(|name| join(path, name));
+                let below = names.iter().map(|name| child_path(path, name));
                 if self.scope == CacheScope::Tree {
                     to_list.extend(below.clone());
                 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Create, Error, ErrorCode, EventType, Zxid};
+use ferrokeeper_client::{Client, Create, Error, ErrorCode, EventType, Zxid, child_path};
 
 use crate::error::RecipeError;
-use crate::guard::{Lost, lost};
+use crate::guard::Lost;
 use crate::protected::ProtectedNode;
-use crate::requests::{children, delete, fired, join, through_losses};
+use crate::requests::{children, delete, fired, through_losses};
 
 const STEM: &str = "member-";
 const READY: &str = "ready";
@@ -106,7 +106,7 @@ impl DoubleBarrier {
     }
 
     fn ready(&self) -> String {
-        join(&self.path, READY)
+        child_path(&self.path, READY)
     }
 
     /// The transaction that opened the barrier, if it is open.
@@ -125,7 +125,7 @@ impl Inside {
     /// Waits until the membership is lost, or can no longer be relied upon: others may leave without it. Cancel-safe:
     /// called again it says so again, as long as it is so.
     pub async fn lost(&self) -> Lost {
-        lost(self.node.client(), &self.node.path(), self.node.czxid()).await
+        self.node.lost().await
     }
 
     /// Leaves, and waits until the others leave too.
@@ -157,7 +157,7 @@ impl Inside {
                 }
                 (WayOut::Await(other), still_in) => {
                     node = still_in;
-                    join(path, other)
+                    child_path(path, other)
                 }
                 (WayOut::Done | WayOut::Last | WayOut::Step, _) => break,
             };

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ferrokeeper_client::{Client, Error, ErrorCode};
+use ferrokeeper_client::{Client, Error, ErrorCode, child_path};
 
 use crate::error::RecipeError;
 use crate::kept_node::KeptNode;
-use crate::requests::{children, join, through_losses};
+use crate::requests::{children, through_losses};
 
 /// How many members are asked for at a time.
 const BATCH: usize = 64;
@@ -35,7 +35,7 @@ impl Group {
     ///
     /// Cancel-safe, and panics, as [`KeptNode::keep`].
     pub async fn join(&self, id: &str, data: &[u8]) -> Result<KeptNode, RecipeError> {
-        KeptNode::keep(&self.client, &join(&self.path, id), data).await
+        KeptNode::keep(&self.client, &child_path(&self.path, id), data).await
     }
 
     /// Who is there, by their ids, with their data. Members who come or go meanwhile may be missing.
@@ -45,7 +45,7 @@ impl Group {
         let mut members = BTreeMap::new();
         let names = children(&self.client, &self.path).await?;
         for names in names.chunks(BATCH) {
-            let paths: Vec<String> = names.iter().map(|name| join(&self.path, name)).collect();
+            let paths: Vec<String> = names.iter().map(|name| child_path(&self.path, name)).collect();
             // All are under way before the first answer.
             let calls: Vec<_> = paths.iter().map(|path| self.client.get(path)).collect();
             for ((name, path), call) in names.iter().zip(&paths).zip(calls) {

@@ -53,7 +53,7 @@ impl LockGuard {
     /// Waits until the lock is lost, or can no longer be relied upon. Cancel-safe: called again it says so again, as
     /// long as it is so.
     pub async fn lost(&self) -> Lost {
-        lost(self.node.client(), &self.node.path(), self.node.czxid()).await
+        self.node.lost().await
     }
 
     /// Lets others have the lock and waits until that is done. When it fails although the session lives, or the future is

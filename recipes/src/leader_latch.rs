@@ -5,7 +5,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::error::RecipeError;
-use crate::guard::{Lost, lost};
+use crate::guard::Lost;
 use crate::line::{Line, until_turn};
 use crate::protected::ProtectedNode;
 use crate::turns::{Kind, Stems};
@@ -125,7 +125,7 @@ async fn stand(
                 Err(RecipeError::Client(Error::TimedOut(_))) => continue,
                 Err(error) => return error,
             }
-            match lost(node.client(), &node.path(), node.czxid()).await {
+            match node.lost().await {
                 Lost::Overdue => drop(states.send_replace(Leadership::Waiting)),
                 Lost::NodeDeleted => return RecipeError::Evicted,
                 Lost::SessionOver => return end_of(node.client().state()).into(),

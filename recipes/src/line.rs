@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Error, ErrorCode};
+use ferrokeeper_client::{Client, Error, ErrorCode, child_path};
 
 use crate::error::RecipeError;
 use crate::guard::LockGuard;
 use crate::protected::ProtectedNode;
-use crate::requests::{fired, join, through_losses};
+use crate::requests::{fired, through_losses};
 use crate::turns::{Stems, Turn, turn};
 
 /// A line below a node.
@@ -61,7 +61,7 @@ pub(crate) async fn until_turn(node: &ProtectedNode, stems: Stems) -> Result<(),
         let Some(ahead) = whom_to_await(node, stems, children)? else {
             return Ok(());
         };
-        let ahead = join(node.parent(), &ahead);
+        let ahead = child_path(node.parent(), &ahead);
         // A read, which leaves no watch behind when the node has gone meanwhile.
         match through_losses(|| client.get_and_watch(&ahead)).await {
             Ok((_, _, changed)) => fired(changed).await?,

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Error, ErrorCode};
+use ferrokeeper_client::{Client, Error, ErrorCode, child_path};
 
 use crate::claimed::Claimed;
 use crate::error::RecipeError;
 use crate::guard::{Lost, lost};
 use crate::mutex::Mutex;
 use crate::queue::{PRIORITY_STEM, Priority, in_order, put};
-use crate::requests::{children, create_lasting, fired, guid, join, through_losses};
+use crate::requests::{children, create_lasting, fired, guid, through_losses};
 
 /// A queue with priorities whose entries are locked while somebody works on them, and deleted when the work is done.
 ///
@@ -64,9 +64,9 @@ impl LockingQueue {
     pub fn new(client: &Client, path: &str) -> LockingQueue {
         LockingQueue {
             client: client.clone(),
-            entries: join(path, "entries"),
-            taken: join(path, "taken"),
-            line: Mutex::new(client, &join(path, "takers")),
+            entries: child_path(path, "entries"),
+            taken: child_path(path, "taken"),
+            line: Mutex::new(client, &child_path(path, "takers")),
         }
     }
 
@@ -139,7 +139,7 @@ impl LockingQueue {
     /// The first of these entries that nobody else gets.
     async fn take_first(&self, names: Vec<String>) -> Result<Option<Taken>, RecipeError> {
         for name in names {
-            let (entry, lock) = (join(&self.entries, &name), join(&self.taken, &name));
+            let (entry, lock) = (child_path(&self.entries, &name), child_path(&self.taken, &name));
             // Nobody else, not even another taker of this session, has these data.
             let claim = match Claimed::claim(&self.client, &lock, guid().as_bytes()).await {
                 Err(Error::Refused(ErrorCode::NoNode)) => {

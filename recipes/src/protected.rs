@@ -2,11 +2,12 @@
 
 use std::mem;
 
-use ferrokeeper_client::{Call, Client, Create, Created, Error, ErrorCode, Multi, Version, Zxid};
+use ferrokeeper_client::{Call, Client, Create, Created, Error, ErrorCode, Multi, Version, Zxid, child_path};
 use tokio::runtime::Handle;
 
+use crate::guard::{Lost, lost};
 use crate::requests::{
-    CLEANUP_PATIENCE, children, cleaned_up, create_containers, done, guid, join, last_name, retryable,
+    CLEANUP_PATIENCE, children, cleaned_up, create_containers, done, guid, last_name, retryable,
     through_losses,
 };
 
@@ -55,7 +56,7 @@ impl ProtectedNode {
             prefix: format!("{PROTECTION}{}-{stem}", guid()),
             held: Held::Nothing,
         };
-        let path = join(parent, &claim.prefix);
+        let path = child_path(parent, &claim.prefix);
         loop {
             claim.held = Held::Perhaps;
             let error = match client.create(Create::new(&path, data).ephemeral().sequential()).await {
@@ -80,7 +81,7 @@ impl ProtectedNode {
 
     /// Its path, in the client's namespace.
     pub fn path(&self) -> String {
-        join(&self.claim.parent, &self.name)
+        child_path(&self.claim.parent, &self.name)
     }
 
     /// The last part of its path.
@@ -97,6 +98,11 @@ impl ProtectedNode {
     /// again, which starts the numbers of the names anew.
     pub fn czxid(&self) -> Zxid {
         self.czxid
+    }
+
+    /// Waits until what is held with it is lost.
+    pub(crate) async fn lost(&self) -> Lost {
+        lost(self.client(), &self.path(), self.czxid()).await
     }
 
     /// The client whose session owns it.
@@ -160,7 +166,7 @@ impl Claim {
     /// The node, if the creation has happened.
     async fn find(&self) -> Result<Option<(String, Zxid)>, Error> {
         for name in own_children(&self.client, &self.parent, &self.prefix).await? {
-            let path = join(&self.parent, &name);
+            let path = child_path(&self.parent, &name);
             if let Some(stat) = through_losses(|| self.client.exists(&path)).await? {
                 return Ok(Some((name, stat.czxid)));
             }
@@ -176,7 +182,7 @@ impl Drop for Claim {
             Held::Nothing => return,
             Held::Perhaps => None,
             // Called here and not in the task: it comes before whatever the caller calls next.
-            Held::Node(name) => Some(client.delete(&join(&self.parent, name), Version::Any)),
+            Held::Node(name) => Some(client.delete(&child_path(&self.parent, name), Version::Any)),
         };
         let (parent, prefix) = (mem::take(&mut self.parent), mem::take(&mut self.prefix));
         self.runtime.spawn(clean_up(client, parent, prefix, first));
@@ -197,7 +203,7 @@ async fn clean_up(client: Client, parent: String, prefix: String, first: Option<
 
 async fn sweep(client: &Client, parent: &str, prefix: &str) -> Result<(), Error> {
     for name in own_children(client, parent, prefix).await? {
-        done(client.delete(&join(parent, &name), Version::Any).await)?;
+        done(client.delete(&child_path(parent, &name), Version::Any).await)?;
     }
     Ok(())
 }

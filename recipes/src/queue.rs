@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Create, Error, ErrorCode, Version};
+use ferrokeeper_client::{Client, Create, Error, ErrorCode, Version, child_path};
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::RecipeError;
 use crate::mutex::Mutex;
-use crate::requests::{children, create_containers, create_lasting, fired, join, through_losses};
+use crate::requests::{children, create_containers, create_lasting, fired, through_losses};
 
 /// A queue: first in, first out.
 ///
@@ -155,7 +155,7 @@ impl PriorityQueue {
 
 /// Puts an entry below a path; false if there is no such node.
 pub(crate) async fn put(client: &Client, path: &str, stem: &str, data: &[u8]) -> Result<bool, RecipeError> {
-    let stem = join(path, stem);
+    let stem = child_path(path, stem);
     loop {
         match client.create(Create::new(&stem, data).sequential()).await {
             Ok(_) => return Ok(true),
@@ -289,7 +289,7 @@ impl Entries {
     /// The first of these entries that nobody else gets.
     async fn take_first(&self, names: Vec<String>) -> Result<Option<Vec<u8>>, RecipeError> {
         for name in names {
-            let path = join(&self.path, &name);
+            let path = child_path(&self.path, &name);
             let data = match through_losses(|| self.client.get(&path)).await {
                 Ok((data, _)) => data,
                 Err(Error::Refused(ErrorCode::NoNode)) => continue,

@@ -68,13 +68,6 @@ pub(crate) async fn through_losses<T>(mut call: impl FnMut() -> Call<T>) -> Resu
     }
 }
 
-pub(crate) fn join(parent: &str, name: &str) -> String {
-    match parent {
-        "/" => format!("/{name}"),
-        _ => format!("{parent}/{name}"),
-    }
-}
-
 pub(crate) fn last_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
@@ -138,8 +131,6 @@ mod tests {
 
     #[test]
     fn names_and_paths() {
-        assert_eq!(join("/", "a"), "/a");
-        assert_eq!(join("/locks/x", "a"), "/locks/x/a");
         assert_eq!(last_name("/locks/x/a"), "a");
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Error, ErrorCode};
+use ferrokeeper_client::{Client, Error, ErrorCode, child_path};
 
 use crate::error::RecipeError;
-use crate::guard::{Lost, lost};
+use crate::guard::Lost;
 use crate::mutex::Mutex;
 use crate::protected::ProtectedNode;
-use crate::requests::{fired, join, through_losses};
+use crate::requests::{fired, through_losses};
 use crate::turns::{Kind, Place, Stems, place};
 
 const STEM: &str = "lease-";
@@ -71,8 +71,8 @@ impl Semaphore {
     pub fn with_data(client: &Client, path: &str, leases: u32, data: &[u8]) -> Semaphore {
         Semaphore {
             client: client.clone(),
-            line: Mutex::with_data(client, &join(path, "locks"), data),
-            leases_path: join(path, "leases"),
+            line: Mutex::with_data(client, &child_path(path, "locks"), data),
+            leases_path: child_path(path, "leases"),
             data: data.to_vec(),
             leases: usize::try_from(leases).unwrap_or(usize::MAX),
         }
@@ -167,7 +167,7 @@ impl Lease {
     /// Waits until the lease is lost, or can no longer be relied upon. Cancel-safe: called again it says so again, as
     /// long as it is so.
     pub async fn lost(&self) -> Lost {
-        lost(self.node.client(), &self.node.path(), self.node.czxid()).await
+        self.node.lost().await
     }
 
     /// Gives the lease back and waits until that is done. When it fails although the session lives, or the future is

@@ -7,7 +7,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine as _};
-use ferrokeeper_client::{Call, Client, Create, Error, ErrorCode, Multi, Stat, Version};
+use ferrokeeper_client::{Call, Client, Create, Error, ErrorCode, Multi, Stat, TTL_MAX, Version, child_path};
 
 use crate::acl_text;
 use crate::catalogue::{Entry, explain};
@@ -30,8 +30,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true),
 );
-/// The longest TTL: 40 bits of milliseconds.
-const TTL_MS_MAX: i64 = 0xff_ffff_ffff;
 
 /// `create`.
 pub async fn create(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
@@ -54,8 +52,9 @@ pub async fn create(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Ou
     if ttl_ms.is_some() && container {
         return Err(Failure::new("TTLs cannot be used with Container znodes"));
     }
-    if ttl_ms.is_some_and(|ttl_ms| !(1..=TTL_MS_MAX).contains(&ttl_ms)) {
-        return Err(Failure::new(format!("ttl must be positive and cannot be larger than: {TTL_MS_MAX}")));
+    let ttl_max_ms = TTL_MAX.as_millis() as i64;
+    if ttl_ms.is_some_and(|ttl_ms| !(1..=ttl_max_ms).contains(&ttl_ms)) {
+        return Err(Failure::new(format!("ttl must be positive and cannot be larger than: {ttl_max_ms}")));
     }
     let mut node = match parsed.argument(1) {
         None => Create::null(path),
@@ -170,15 +169,10 @@ async fn whole_tree(client: &Client, path: &str) -> Result<Vec<String>, Failure>
         looked_at += some.len();
         for (path, list) in some.iter().zip(lists) {
             let names = list.await.map_err(|error| Failure::of(&error, Some(path)))?;
-            tree.extend(names.iter().map(|name| child(path, name)));
+            tree.extend(names.iter().map(|name| child_path(path, name)));
         }
     }
     Ok(tree)
-}
-
-/// The path of a child.
-pub fn child(path: &str, name: &str) -> String {
-    format!("{}/{name}", if path == "/" { "" } else { path })
 }
 
 /// Returns whether all of it worked. Nothing more is tried after the first batch that is known to have failed.
@@ -325,9 +319,9 @@ pub async fn visit(
         };
         names.sort_unstable();
         for name in &names {
-            step(&child(&parent, name)).await?;
+            step(&child_path(&parent, name)).await?;
         }
-        to_do.extend(names.iter().rev().map(|name| child(&parent, name)));
+        to_do.extend(names.iter().rev().map(|name| child_path(&parent, name)));
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! Commands on quotas. A quota is a node below `/zookeeper/quota`, whatever the connect string's path is.
 
-use ferrokeeper_client::{Client, Create, Error, ErrorCode, Version};
+use ferrokeeper_client::{Client, Create, Error, ErrorCode, Version, child_path};
 
 use crate::catalogue::Entry;
 use crate::failure::Failure;
-use crate::nodes::{child, visit};
+use crate::nodes::visit;
 use crate::options::Parsed;
 use crate::quota_text::{BYTES, BYTES_HARD, COUNT, COUNT_HARD, Track};
 use crate::session::Clients;
@@ -100,7 +100,7 @@ async fn remove(client: &Client, mut folder: String) -> Outcome {
         move |error: Error| Failure::of(&error, Some(&path))
     };
     for name in client.children(&folder).await.map_err(failed(&folder))? {
-        let path = child(&folder, &name);
+        let path = child_path(&folder, &name);
         client.delete(&path, Version::Any).await.map_err(failed(&path))?;
     }
     while folder != ROOT && client.children(&folder).await.map_err(failed(&folder))?.is_empty() {
@@ -183,8 +183,8 @@ async fn expect_none_above(client: &Client, place: &Place, path: &str) -> Outcom
     let mut folder = ROOT.to_owned();
     let names: Vec<&str> = place.node.split('/').filter(|name| !name.is_empty()).collect();
     for name in names.iter().take(names.len().saturating_sub(1)) {
-        folder = child(&folder, name);
-        let limits = child(&folder, LIMITS);
+        folder = child_path(&folder, name);
+        let limits = child_path(&folder, LIMITS);
         let found = client.exists(&limits).await.map_err(|error| Failure::of(&error, Some(&limits)))?;
         if found.is_some() {
             let above = &folder[ROOT.len()..];
@@ -197,7 +197,7 @@ async fn expect_none_above(client: &Client, place: &Place, path: &str) -> Outcom
 async fn create_folders(client: &Client, place: &Place) -> Outcome {
     let mut folder = ROOT.to_owned();
     for name in place.node.split('/').filter(|name| !name.is_empty()) {
-        folder = child(&folder, name);
+        folder = child_path(&folder, name);
         // Looked for first, because a refused create is a transaction, too.
         let exists = client.exists(&folder).await.map_err(|error| Failure::of(&error, Some(&folder)))?;
         if exists.is_some() {
@@ -213,7 +213,7 @@ async fn create_folders(client: &Client, place: &Place) -> Outcome {
 
 async fn store(context: &Context<'_>, client: &Client, place: &Place, limits: Track) -> Outcome {
     let folder = place.folder.trim_end_matches('/');
-    let (limits_path, stats_path) = (child(folder, LIMITS), child(folder, STATS));
+    let (limits_path, stats_path) = (child_path(folder, LIMITS), child_path(folder, STATS));
     let exists =
         client.exists(&limits_path).await.map_err(|error| Failure::of(&error, Some(&limits_path)))?.is_some();
     if exists {

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ferrokeeper_client::Client;
+use ferrokeeper_client::{Client, child_path};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -15,7 +15,6 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::catalogue::CATALOGUE;
 use crate::invocation::Invocation;
-use crate::nodes::child;
 use crate::screen::{Screen, Streams};
 use crate::shell::{Next, Shell};
 
@@ -112,7 +111,7 @@ impl Assistant {
         let mut names = self.runtime.block_on(client.children(parent)).unwrap_or_default();
         names.retain(|name| name.starts_with(begin));
         names.sort_unstable();
-        names.iter().map(|name| child(parent, name)).collect()
+        names.iter().map(|name| child_path(parent, name)).collect()
     }
 }
 

@@ -10,8 +10,8 @@ use crate::relay::{Door, Op, Relay};
 use crate::running::{soon, start};
 use crate::until_children;
 
-const PATH: &str = "/work/a";
-const TAKERS: &str = "/work/a-takers";
+const PATH: &str = "/jobs/a";
+const TAKERS: &str = "/jobs/a-takers";
 
 async fn through(relay: &Relay) -> Client {
     soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap()
@@ -204,7 +204,7 @@ async fn an_entry_that_is_still_there_after_a_lost_connection_is_taken() {
 async fn a_put_without_an_answer_is_said_to_be_unknown_and_not_repeated() {
     let server = start(&[]);
     let witness = server.client().await;
-    witness.create(Create::new("/work", b"")).await.unwrap();
+    witness.create(Create::new("/jobs", b"")).await.unwrap();
     witness.create(Create::new(PATH, b"")).await.unwrap();
     let relay = Relay::before(server.address).await;
     let client = through(&relay).await;
