@@ -53,6 +53,7 @@ const SEEDS_OF_FIXED_BUGS: &[(u64, &str)] = &[
         1_003_534,
         "a server without a vote any more cut what it had acknowledged, for a follower that had not heard of its commit",
     ),
+    (1_005_008, "a server that joined forgot the members in force for the next ones"),
     (1_048_961, "a quorum of the old membership alone began an epoch that the new one had already"),
     (
         1_048_832,

@@ -10,7 +10,7 @@ use protocol::peer::message::PROTOCOL_VERSION;
 use protocol::peer::{FromLeader, FromLearner, LearnerKind};
 use protocol::{Epoch, ServerId, SessionId, Zxid};
 
-use self::reconfiguration::{SWITCHED_OFF, note_reconfiguration};
+use self::reconfiguration::SWITCHED_OFF;
 use crate::action::{Action, Role};
 use crate::breakage::Breakage;
 use crate::context::{Context, GiveUp};
@@ -281,7 +281,7 @@ impl Learning {
     }
 
     fn on_proposal(&mut self, context: &mut Context<'_>, zxid: Zxid, envelope: Bytes) -> Result<(), GiveUp> {
-        note_reconfiguration(context, zxid, &envelope)?;
+        self.note_reconfiguration(context, zxid, &envelope)?;
         if zxid <= self.skip_up_to {
             return Ok(());
         }

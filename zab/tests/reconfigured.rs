@@ -5,7 +5,8 @@ use bytes::Bytes;
 use protocol::peer::{
     FromLeader, FromLearner, LearnerKind, Member, MemberRole, Membership, Notification, ServerState, Vote,
 };
-use protocol::{Epoch, ServerId, Zxid};
+use protocol::txn::{Transaction, TxnBody, TxnHeader};
+use protocol::{Epoch, OpCode, ServerId, SessionId, Zxid};
 use zab::{Action, Epochs, LinkId, Peer, PeerSettings, Role};
 
 fn membership(version: i64) -> Membership {
@@ -232,4 +233,31 @@ fn a_learner_that_goes_by_the_proposed_members_says_that_they_are_in_force() {
         let looks = out.iter().any(|action| matches!(action, Action::Became(Role::Looking { .. })));
         assert_eq!(looks, expected.is_some());
     }
+}
+
+/// A reconfiguration, as it is proposed.
+fn proposal(zxid: Zxid) -> FromLeader {
+    let kind = OpCode::Reconfig.to_wire();
+    let header = TxnHeader { session: SessionId::NONE, cxid: 0, zxid, time_ms: 0, kind };
+    let text = membership(zxid.to_wire()).to_string();
+    let (path, data) = ("/zookeeper/config".into(), Some(text.as_bytes()));
+    let body = TxnBody::SetData { path, data, version: -1, reconfig: true };
+    let mut envelope = Vec::new();
+    Transaction { header, body, digest: None }.write(&mut envelope);
+    FromLeader::Proposal { zxid, envelope: envelope.into() }
+}
+
+#[test]
+fn the_leaders_members_are_in_force_when_it_proposes_the_next_ones() {
+    // The leader is established, and this server still on its way: were it to forget the members in between, it would
+    // count the quorums of those before and those to come, and of none that is in force.
+    let first = Zxid::new(Epoch::new(1), 0).to_wire();
+    let mut follower = Follower::with_reconfig(true);
+    follower.new_leader(first);
+    assert_eq!(activated(&follower), None);
+    let next = Zxid::new(Epoch::new(1), 1);
+    follower.hear(proposal(next));
+    assert_eq!(activated(&follower), Some(first));
+    let proposed = follower.peer.proposed_membership().map(|membership| membership.version);
+    assert_eq!(proposed, Some(next.to_wire()));
 }

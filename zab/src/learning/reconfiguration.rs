@@ -16,22 +16,26 @@ pub(super) const SWITCHED_OFF: &str = "the ensemble was reconfigured, and this s
                             give it the present members";
 const UNCOUNTABLE: &str = "the leader has a membership whose votes cannot be counted";
 
-/// A server that has heard of a reconfiguration counts the quorums of both memberships from then on, also after a
-/// restart: it is stored before the proposal can be acknowledged.
-pub(super) fn note_reconfiguration(
-    context: &mut Context<'_>,
-    zxid: Zxid,
-    envelope: &Bytes,
-) -> Result<(), GiveUp> {
-    if !context.settings.reconfig_enabled {
-        return Ok(());
-    }
-    let Some(membership) = reconfiguration(zxid, envelope) else { return Ok(()) };
-    let membership = membership.map_err(GiveUp::Look)?;
-    context.members.propose(membership, context.out).map_err(|_| GiveUp::Look(UNCOUNTABLE))
-}
-
 impl Learning {
+    /// A server that has heard of a reconfiguration counts the quorums of both memberships from then on, also after a
+    /// restart: it is stored before the proposal can be acknowledged.
+    pub(super) fn note_reconfiguration(
+        &mut self,
+        context: &mut Context<'_>,
+        zxid: Zxid,
+        envelope: &Bytes,
+    ) -> Result<(), GiveUp> {
+        if !context.settings.reconfig_enabled {
+            return Ok(());
+        }
+        let Some(membership) = reconfiguration(zxid, envelope) else { return Ok(()) };
+        let membership = membership.map_err(GiveUp::Look)?;
+        // A leader that proposes the next one is established: the one that it began with is in force, and there is room
+        // for one that is not.
+        self.activate_leader_membership(context)?;
+        context.members.propose(membership, context.out).map_err(|_| GiveUp::Look(UNCOUNTABLE))
+    }
+
     /// A reconfiguration that is not in the leader's history came to nothing.
     pub(super) fn forget_what_is_cut(&self, context: &mut Context<'_>, to: Zxid) {
         let proposed = context.members.proposed().map(|membership| Zxid::from_wire(membership.version));
