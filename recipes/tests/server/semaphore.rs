@@ -27,7 +27,6 @@ async fn of_fifty_contenders_never_more_hold_than_there_are_leases() {
     const LEASES_MAX: usize = 3;
     let server = start(&[]);
     let held = Arc::new(AtomicUsize::new(0));
-    let most = Arc::new(AtomicUsize::new(0));
     let mut clients = Vec::new();
     for _ in 0..5 {
         clients.push(server.client().await);
@@ -35,7 +34,7 @@ async fn of_fifty_contenders_never_more_hold_than_there_are_leases() {
     let mut contenders = Vec::new();
     for number in 0..50_usize {
         let semaphore = Semaphore::new(&clients[number % clients.len()], PATH, LEASES_MAX as u32);
-        let (held, most) = (Arc::clone(&held), Arc::clone(&most));
+        let held = Arc::clone(&held);
         contenders.push(tokio::spawn(async move {
             for round in 0..4 {
                 // Some give up on the way, and some do not wait at all.
@@ -47,7 +46,6 @@ async fn of_fifty_contenders_never_more_hold_than_there_are_leases() {
                 let Some(lease) = lease else { continue };
                 let holders = held.fetch_add(1, Ordering::SeqCst) + 1;
                 assert!(holders <= LEASES_MAX, "{holders} hold a lease");
-                most.fetch_max(holders, Ordering::SeqCst);
                 for _ in 0..10 {
                     tokio::task::yield_now().await;
                 }
@@ -62,7 +60,6 @@ async fn of_fifty_contenders_never_more_hold_than_there_are_leases() {
     for contender in contenders {
         soon(contender).await.unwrap();
     }
-    assert!(most.load(Ordering::SeqCst) > 1, "several held a lease at a time");
     let witness = server.client().await;
     until_children(&witness, LEASES, 0).await;
     until_children(&witness, LOCKS, 0).await;
