@@ -1,7 +1,8 @@
 //! Ferrokeeper as a black box, beside Java ZooKeeper and other people's clients.
 //!
 //! Everything here talks to running processes through their ports, their files and their signals; nothing here
-//! knows what is inside. The one thing shared with the product is `protocol`, for the encoding. Start with
+//! knows what is inside. What is shared with the product is `protocol`, for the encoding, and in [`recipes::contender`]
+//! the client and the recipes, which are under test there. Start with
 //! [`server`] (starting a server of either kind), [`cluster`] (starting several as an ensemble), [`client`]
 //! (talking to them) and [`toolbox`] (where other people's software lies).
 
@@ -24,6 +25,7 @@ pub mod own_client;
 pub mod own_shell;
 pub mod ports;
 pub mod process;
+pub mod recipes;
 pub mod reconfig;
 pub mod rng;
 pub mod server;

@@ -10,7 +10,7 @@ use interop::toolbox::JavaRelease;
 use interop::toolbox::Toolbox;
 use interop::{
     ensemble, folders, kazoo, kill9, migration, mixed, namespaces, observer_master, own_client, own_shell,
-    reconfig, setup, shells, shim, smoke,
+    recipes, reconfig, setup, shells, shim, smoke,
 };
 
 /// Ferrokeeper's proofs as a black box.
@@ -82,6 +82,21 @@ enum Suite {
     },
     /// Run our own client's tests against Java.
     Client,
+    /// Let our recipes share locks, elections, queues and more with Curator's and kazoo's.
+    Recipes {
+        /// The servers, one after the other; without it, ours and Java 3.9's.
+        #[arg(long)]
+        server: Vec<String>,
+        /// Let ours not wait for their turn, to see that the suite fails.
+        #[arg(long)]
+        impatience: bool,
+    },
+    /// Contend for what the input says, with our own recipes (used by the suite `recipes` itself).
+    #[command(hide = true)]
+    Contender {
+        /// The session timeout.
+        timeout_ms: u64,
+    },
     /// Stand in for `java` (used by the suites themselves).
     #[command(hide = true)]
     JavaShim {
@@ -220,6 +235,22 @@ fn run(suite: Suite) -> Result<Tally> {
             ("shell", own_shell::run(&toolbox, &server)?)
         }
         Suite::Client => ("client", own_client::run(&toolbox)?),
+        Suite::Recipes { server, impatience } => {
+            let mut servers: Vec<ServerKind> =
+                server.iter().map(|server| server.parse()).collect::<Result<_>>()?;
+            if servers.is_empty() {
+                servers = vec![ServerKind::ours(&toolbox), ServerKind::Java(JavaRelease::V3_9)];
+            }
+            let planted = match impatience {
+                true => recipes::Planted::Impatience,
+                false => recipes::Planted::Nothing,
+            };
+            ("recipes", recipes::run(&toolbox, &servers, planted)?)
+        }
+        Suite::Contender { timeout_ms } => {
+            recipes::contender::run(timeout_ms)?;
+            return Ok(Tally { passed: 1, ..Tally::default() });
+        }
         Suite::JavaShim { words } => match shim::become_java(&toolbox, &words)? {},
         Suite::Ensemble { server, and, cycles, seed } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;

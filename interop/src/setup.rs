@@ -1,4 +1,4 @@
-//! Installing what is missing: Debian packages, a Python environment with kazoo, and Java ZooKeeper 3.9.
+//! Installing what is missing: Debian packages, a Python environment with kazoo, Java ZooKeeper 3.9, and Curator.
 //!
 //! Everything is looked for first and installed only when it is not there, so running it again costs a second.
 //! Registries are whatever apt, pip and Maven are configured with.
@@ -12,6 +12,8 @@ use crate::tally::Tally;
 use crate::toolbox::{LOG4J_EVENTS, Toolbox, which};
 
 const POM: &str = include_str!("../data/reference-pom.xml");
+const CURATOR_POM: &str = include_str!("../data/curator-pom.xml");
+const CONTENDER: &str = include_str!("../data/Contender.java");
 const REQUIREMENTS: &str = include_str!("../data/kazoo-requirements.txt");
 const LOG4J: &str = include_str!("../data/log4j.properties");
 
@@ -20,7 +22,9 @@ pub fn run(toolbox: &Toolbox) -> Result<Tally> {
     let mut tally = Tally::default();
     tally.check("Debian packages", install_packages(toolbox).and_then(|()| expect_debian_release()));
     tally.check("logging settings for Java", write_java_conf(toolbox));
-    tally.check("Java ZooKeeper 3.9", fetch_jars(toolbox));
+    tally.check("Java ZooKeeper 3.9", fetch_jars(&toolbox.java_3_9_jars(), POM));
+    tally.check("Curator", fetch_jars(&toolbox.curator_jars(), CURATOR_POM));
+    tally.check("contenders that use Curator", compile_contenders(toolbox));
     tally.check("Python environment with kazoo", create_venv(toolbox));
     Ok(tally)
 }
@@ -30,6 +34,7 @@ fn install_packages(toolbox: &Toolbox) -> Result<()> {
         ("libzookeeper-java", Path::new("/usr/share/java/zookeeper.jar").exists()),
         ("zookeeper-bin", toolbox.cli_mt().exists()),
         ("default-jre-headless", which("java").is_some()),
+        ("default-jdk-headless", which("javac").is_some()),
         ("maven", which("mvn").is_some()),
         ("iproute2", which("ip").is_some() && which("tc").is_some()),
         ("nftables", which("nft").is_some()),
@@ -84,20 +89,35 @@ fn write_java_conf(toolbox: &Toolbox) -> Result<()> {
     Ok(())
 }
 
-fn fetch_jars(toolbox: &Toolbox) -> Result<()> {
-    let dir = toolbox.java_3_9_jars();
-    if is_stamped(&dir, POM) {
+/// Everything that a `pom.xml` depends on.
+fn fetch_jars(dir: &Path, text: &str) -> Result<()> {
+    if is_stamped(dir, text) {
         return Ok(());
     }
-    remove(&dir)?;
-    std::fs::create_dir_all(&dir)?;
+    remove(dir)?;
+    std::fs::create_dir_all(dir)?;
     let pom = dir.join("pom.xml");
-    std::fs::write(&pom, POM)?;
+    std::fs::write(&pom, text)?;
     let mut maven = Command::new("mvn");
     maven.args(["-q", "-B", "-f"]).arg(&pom).arg("dependency:copy-dependencies");
     maven.args(["-DincludeScope=runtime", &format!("-DoutputDirectory={}", dir.display())]);
     run_quietly(&mut maven)?;
-    stamp(&dir, POM)
+    stamp(dir, text)
+}
+
+fn compile_contenders(toolbox: &Toolbox) -> Result<()> {
+    let dir = toolbox.curator_jars().join("classes");
+    if is_stamped(&dir, CONTENDER) {
+        return Ok(());
+    }
+    remove(&dir)?;
+    std::fs::create_dir_all(&dir)?;
+    let source = dir.join("Contender.java");
+    std::fs::write(&source, CONTENDER)?;
+    let mut javac = Command::new("javac");
+    javac.arg("-d").arg(&dir).arg("-cp").arg(toolbox.curator_class_path()).arg(&source);
+    run_quietly(&mut javac)?;
+    stamp(&dir, CONTENDER)
 }
 
 fn create_venv(toolbox: &Toolbox) -> Result<()> {

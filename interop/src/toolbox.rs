@@ -119,6 +119,11 @@ impl Toolbox {
         self.target.join("interop/zookeeper-3.9")
     }
 
+    /// The folder with Curator's jars, and in `classes` our contenders that use it.
+    pub fn curator_jars(&self) -> PathBuf {
+        self.target.join("interop/curator")
+    }
+
     /// The folder with logging settings for Debian's jars.
     pub fn java_conf(&self) -> PathBuf {
         self.target.join("interop/java-conf")
@@ -144,8 +149,7 @@ impl Toolbox {
 
     /// `java` with flags for a fast start and the class path of a release.
     pub fn java(&self, release: JavaRelease, logging: Logging) -> Command {
-        let mut command = Command::new(real_java());
-        command.args(JVM_FLAGS).arg("-cp").arg(self.class_path(release, logging));
+        let mut command = java_with(&self.class_path(release, logging));
         let level = match logging {
             Logging::Events => "info",
             Logging::Warnings => "warn",
@@ -157,6 +161,19 @@ impl Toolbox {
             command.arg(format!("-Dlog4j.configuration=file:{}", settings.display()));
         }
         command
+    }
+
+    /// `java` likewise with Curator, our contenders that use it, and what of ZooKeeper 3.9 it needs.
+    pub fn curator(&self) -> Command {
+        let mut command = java_with(&self.curator_class_path());
+        command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+        command
+    }
+
+    /// What [`Toolbox::curator`] runs with, and what our contenders are compiled with.
+    pub fn curator_class_path(&self) -> String {
+        let jars = self.curator_jars().display().to_string();
+        format!("{jars}/*:{jars}/classes:{}/*", self.java_3_9_jars().display())
     }
 
     fn class_path(&self, release: JavaRelease, logging: Logging) -> String {
@@ -175,6 +192,12 @@ impl Toolbox {
             JavaRelease::V3_9 => format!("{}/*", self.java_3_9_jars().display()),
         }
     }
+}
+
+fn java_with(class_path: &str) -> Command {
+    let mut command = Command::new(real_java());
+    command.args(JVM_FLAGS).arg("-cp").arg(class_path);
+    command
 }
 
 /// The `java` to run. Where a shim stands in front of `PATH`, the shim's maker tells the real one in

@@ -79,7 +79,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "setup",
-        claim: "install Java ZooKeeper, kazoo and the C client where they are missing",
+        claim: "install Java ZooKeeper, Curator, kazoo and the C client where they are missing",
         program: Program::Built("interop"),
         arguments: "setup",
         needs: &["build"],
@@ -109,6 +109,7 @@ const STEPS: &[Step] = &[
     interop("shell", "our shell says what Java's says", "shell"),
     interop("ccli", "the C client's shell says the same with Java and with us", "ccli"),
     interop("client", "our own client does with Java what it does with us", "client"),
+    interop("recipes", "our recipes share locks and queues with Curator's and kazoo's", "recipes"),
     interop("kazoo", "kazoo's own test suite, with servers that are alone", "kazoo"),
     interop("kazoo-ensembles", "and with ensembles of three", "kazoo --servers 3"),
 ];
