@@ -79,6 +79,7 @@ const SHARED: &[Shared] = &[
     shared("mutex and election", Maker::Kazoo, Kind::Line, &["mutex"], &["election"], 3),
     shared("semaphore", Maker::Curator, Kind::Leases, &["semaphore-2"], &["semaphore-2"], 4),
     shared("queue", Maker::Curator, Kind::Queue, &["put", "take"], &["put", "take"], 2),
+    shared("queue", Maker::Kazoo, Kind::Queue, &["put"], &["take"], 2),
     shared("priority queue", Maker::Kazoo, Kind::Queue, &["priority-put", "priority-take"], &["put", "take"], 2),
     shared("locking queue", Maker::Kazoo, Kind::LockingQueue, &["locking-take", "locking-put"], &["locking-take", "locking-put"], 2),
     shared("double barrier", Maker::Curator, Kind::Barrier, &["meet"], &["meet"], 3),

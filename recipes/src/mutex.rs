@@ -21,8 +21,8 @@ const STEMS: Stems = &[("lock-", Kind::Exclusive), ("__lock__", Kind::Exclusive)
 /// **Not re-entrant.** Every call contends, also within one task: to call [`Mutex::lock`] while holding a guard of the
 /// same path waits for oneself. Who needs that passes the guard along.
 ///
-/// **Others.** The layout is that of Curator's `InterProcessMutex`: `<path>/_c_<guid>-lock-<number>`; processes with
-/// Curator and with this crate may share a lock. kazoo's `Lock` (`<hex>__lock__<number>`) is respected here, and respects
+/// **Others.** The layout is that of Curator's `InterProcessMutex` and `LeaderSelector`: `<path>/_c_<guid>-lock-<number>`;
+/// processes with Curator and with this crate may share a lock. kazoo's `Lock` (`<hex>__lock__<number>`) is respected here, and respects
 /// this one if it is told to, `Lock(path, extra_lock_patterns=["lock-"])`; kazoo and Curator should not share a path with
 /// each other, because Curator does not see the order of kazoo's names. Children with other names do not count.
 ///
