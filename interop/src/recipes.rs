@@ -358,8 +358,7 @@ impl Run {
             _ => ours_shared + holds.len(),
         };
         let events = self.relays[at].events();
-        println!("      {events} events for {ours} holds of ours");
-        ensure!(events <= most, "not more than {most}");
+        ensure!(events <= most, "{events} watch events for {ours} holds of ours; {most} would do");
         Ok(())
     }
 

@@ -135,18 +135,7 @@ impl Crew {
 
     /// Everything that was said so far.
     pub fn said(&self) -> Result<Vec<Said>> {
-        let log = self.process.log();
-        // The last line may be half written.
-        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
-        let mut all = Vec::new();
-        for line in whole.lines() {
-            let mut words = line.split(' ').map(str::to_owned);
-            let (Some(who), Some(what)) = (words.next(), words.next()) else {
-                bail!("{} says: {line}", self.name);
-            };
-            all.push(Said { who, what, words: words.collect() });
-        }
-        Ok(all)
+        understand(&self.process.log()).with_context(|| self.name.clone())
     }
 
     /// Fails if one of its contenders did.
@@ -186,5 +175,35 @@ impl Crew {
 
     fn complaints(&self) -> String {
         std::fs::read_to_string(&self.complaints).unwrap_or_default()
+    }
+}
+
+/// What contenders have said; the last line may be half written.
+fn understand(log: &str) -> Result<Vec<Said>> {
+    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+    let mut all = Vec::new();
+    for line in whole.lines() {
+        let mut words = line.split(' ').map(str::to_owned);
+        let (Some(who), Some(what)) = (words.next(), words.next()) else {
+            bail!("no contender says: {line}");
+        };
+        all.push(Said { who, what, words: words.collect() });
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_half_said_is_not_heard() {
+        let said = understand("a ready\nb begin alone 17 99\na begin alone 1").unwrap();
+        assert_eq!(said.len(), 2);
+        assert_eq!((said[1].who.as_str(), said[1].what.as_str()), ("b", "begin"));
+        assert_eq!(said[1].number(1).unwrap(), 17);
+        assert!(said[1].number(0).is_err() && said[1].number(3).is_err());
+        assert_eq!(understand("a rea").unwrap(), []);
+        assert!(understand("Exception\n").is_err());
     }
 }

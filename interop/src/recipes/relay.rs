@@ -125,8 +125,7 @@ impl Frames {
             if let &[a, b, c, d, ref number @ ..] = &self.head[..]
                 && number.len() == 4
             {
-                // The frames of the tests are short; what is not, ends here.
-                self.rest = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(0).saturating_sub(4);
+                self.rest = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(4);
                 events += usize::from(self.shook_hands && *number == EVENT_XID);
                 self.shook_hands = true;
                 self.head.clear();
