@@ -28,8 +28,8 @@ const STEMS: Stems = &[(STEM, Kind::Exclusive)];
 /// and a new latch.
 ///
 /// **Others.** The layout is that of Curator's `LeaderLatch`: `<path>/_c_<guid>-latch-<number>`, with the candidate's id
-/// as data; processes with Curator and with this crate may stand for the same lead. kazoo's `Election` is a lock: use
-/// [`Mutex`](crate::Mutex) for that.
+/// as data; processes with Curator and with this crate may stand for the same lead. Curator's `LeaderSelector` and kazoo's
+/// `Election` are locks: that is [`LeaderSelector`](crate::LeaderSelector).
 #[derive(Debug)]
 #[must_use = "dropping it ends the candidacy"]
 pub struct LeaderLatch {

@@ -4,7 +4,7 @@
 //! - [`Mutex`]: one holder at a time.
 //! - [`ReadWriteLock`]: one writer or many readers.
 //! - [`Semaphore`]: a number of holders at a time.
-//! - [`LeaderLatch`]: one leader among candidates.
+//! - [`LeaderLatch`]: one leader among candidates; [`LeaderSelector`]: they lead in turns.
 //! - [`Barrier`]: everybody waits until it is taken away.
 //! - [`DoubleBarrier`]: a number of members begin together and end together.
 //! - [`Queue`], [`PriorityQueue`]: entries that one consumer takes.
@@ -24,8 +24,8 @@
 //!
 //! **Waiters** are woken one by one, or together where all of them go on.
 //!
-//! Not there: ACLs for the recipes' nodes (they are open to all), revocation, locks of several paths at once, semaphores
-//! whose number of leases changes, delays in queues, numbers that are watched, service discovery.
+//! Not there: ACLs for the recipes' nodes (they are open to all), revocation, locks of several paths at once, semaphores whose number of leases changes,
+//! numbers that are watched, service discovery.
 
 mod atomic_value;
 mod barrier;
@@ -38,6 +38,7 @@ mod group;
 mod guard;
 mod kept_node;
 mod leader_latch;
+mod leader_selector;
 mod line;
 mod locking_queue;
 mod mutex;
@@ -58,6 +59,7 @@ pub use group::Group;
 pub use guard::{LockGuard, Lost};
 pub use kept_node::{Keeping, KeptNode};
 pub use leader_latch::{LeaderLatch, Leadership};
+pub use leader_selector::{LeaderSelector, Led, Participant};
 pub use locking_queue::{LockingQueue, Taken};
 pub use mutex::Mutex;
 pub use protected::ProtectedNode;

@@ -8,6 +8,7 @@ mod counter;
 mod double_barrier;
 mod group;
 mod leader_latch;
+mod leader_selector;
 mod locking_queue;
 mod mutex;
 mod protected;
