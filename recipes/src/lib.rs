@@ -4,6 +4,7 @@
 //! - [`Mutex`]: one holder at a time.
 //! - [`ReadWriteLock`]: one writer or many readers.
 //! - [`Semaphore`]: a number of holders at a time.
+//! - [`MultiLock`]: several of them as one.
 //! - [`LeaderLatch`]: one leader among candidates; [`LeaderSelector`]: they lead in turns.
 //! - [`Barrier`]: everybody waits until it is taken away.
 //! - [`DoubleBarrier`]: a number of members begin together and end together.
@@ -24,7 +25,7 @@
 //!
 //! **Waiters** are woken one by one, or together where all of them go on.
 //!
-//! Not there: ACLs for the recipes' nodes (they are open to all), revocation, locks of several paths at once, semaphores whose number of leases changes,
+//! Not there: ACLs for the recipes' nodes (they are open to all), revocation, semaphores whose number of leases changes,
 //! numbers that are watched, service discovery.
 
 mod atomic_value;
@@ -41,6 +42,7 @@ mod leader_latch;
 mod leader_selector;
 mod line;
 mod locking_queue;
+mod multi_lock;
 mod mutex;
 mod protected;
 mod queue;
@@ -61,6 +63,7 @@ pub use kept_node::{Keeping, KeptNode};
 pub use leader_latch::{LeaderLatch, Leadership};
 pub use leader_selector::{LeaderSelector, Led, Participant};
 pub use locking_queue::{LockingQueue, Taken};
+pub use multi_lock::{MultiGuard, MultiLock};
 pub use mutex::Mutex;
 pub use protected::ProtectedNode;
 pub use queue::{Priority, PriorityQueue, Queue};

@@ -10,6 +10,7 @@ mod group;
 mod leader_latch;
 mod leader_selector;
 mod locking_queue;
+mod multi_lock;
 mod mutex;
 mod protected;
 mod queue;
