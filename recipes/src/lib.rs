@@ -9,6 +9,7 @@
 //! - [`Barrier`]: everybody waits until it is taken away.
 //! - [`DoubleBarrier`]: a number of members begin together and end together.
 //! - [`Queue`], [`PriorityQueue`]: entries that one consumer takes.
+//! - [`DelayQueue`]: entries that wait for their time.
 //! - [`LockingQueue`]: entries that come back until they are consumed.
 //! - [`Counter`], [`AtomicValue`]: changed only from what was seen.
 //! - [`Group`]: who is there; [`KeptNode`]: an ephemeral node that comes back.
@@ -33,7 +34,9 @@ mod barrier;
 mod cache;
 mod claimed;
 mod counter;
+mod delay_queue;
 mod double_barrier;
+mod entries;
 mod error;
 mod group;
 mod guard;
@@ -55,6 +58,7 @@ pub use atomic_value::{AtomicValue, Reading};
 pub use barrier::Barrier;
 pub use cache::{Cache, CacheEvent, CacheEvents, CacheScope, CacheState, CachedNode, EventsLost};
 pub use counter::{Counter, CounterEncoding};
+pub use delay_queue::DelayQueue;
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use error::RecipeError;
 pub use group::Group;

@@ -5,6 +5,7 @@
 mod barrier;
 mod cache;
 mod counter;
+mod delay_queue;
 mod double_barrier;
 mod group;
 mod leader_latch;
