@@ -12,6 +12,7 @@
 //! - [`DelayQueue`]: entries that wait for their time.
 //! - [`LockingQueue`]: entries that come back until they are consumed.
 //! - [`Counter`], [`AtomicValue`]: changed only from what was seen.
+//! - [`IdGenerator`]: numbers that nobody else gets; [`WorkerId`]: a small number, held.
 //! - [`Group`]: who is there; [`KeptNode`]: an ephemeral node that comes back.
 //! - [`Cache`]: a copy of nodes that follows them.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; contenders are made of it.
@@ -40,6 +41,7 @@ mod entries;
 mod error;
 mod group;
 mod guard;
+mod id_generator;
 mod kept_node;
 mod leader_latch;
 mod leader_selector;
@@ -53,6 +55,7 @@ mod read_write_lock;
 mod requests;
 mod semaphore;
 mod turns;
+mod worker_id;
 
 pub use atomic_value::{AtomicValue, Reading};
 pub use barrier::Barrier;
@@ -63,6 +66,7 @@ pub use double_barrier::{DoubleBarrier, Inside};
 pub use error::RecipeError;
 pub use group::Group;
 pub use guard::{LockGuard, Lost};
+pub use id_generator::IdGenerator;
 pub use kept_node::{Keeping, KeptNode};
 pub use leader_latch::{LeaderLatch, Leadership};
 pub use leader_selector::{LeaderSelector, Led, Participant};
@@ -73,3 +77,4 @@ pub use protected::ProtectedNode;
 pub use queue::{Priority, PriorityQueue, Queue};
 pub use read_write_lock::ReadWriteLock;
 pub use semaphore::{Lease, Semaphore};
+pub use worker_id::WorkerId;

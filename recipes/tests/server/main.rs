@@ -8,6 +8,7 @@ mod counter;
 mod delay_queue;
 mod double_barrier;
 mod group;
+mod ids;
 mod leader_latch;
 mod leader_selector;
 mod locking_queue;
