@@ -15,6 +15,7 @@
 //! - [`IdGenerator`]: numbers that nobody else gets; [`WorkerId`]: a small number, held.
 //! - [`Group`]: who is there; [`KeptNode`]: an ephemeral node that comes back.
 //! - [`Cache`]: a copy of nodes that follows them.
+//! - [`Retry`]: when to try again what has failed.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; contenders are made of it.
 //!
 //! **Lost connections** are waited out. Where a lost answer leaves open whether a change was made, the error says so
@@ -53,6 +54,7 @@ mod protected;
 mod queue;
 mod read_write_lock;
 mod requests;
+mod retry;
 mod semaphore;
 mod turns;
 mod worker_id;
@@ -76,5 +78,6 @@ pub use mutex::Mutex;
 pub use protected::ProtectedNode;
 pub use queue::{Priority, PriorityQueue, Queue};
 pub use read_write_lock::ReadWriteLock;
+pub use retry::{Failure, Retry};
 pub use semaphore::{Lease, Semaphore};
 pub use worker_id::WorkerId;

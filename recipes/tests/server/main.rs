@@ -18,6 +18,7 @@ mod protected;
 mod queue;
 mod read_write_lock;
 mod relay;
+mod retry;
 #[allow(dead_code, reason = "the client's tests need more of it")]
 #[path = "../../../client/tests/server/running.rs"]
 mod running;
