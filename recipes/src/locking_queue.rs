@@ -192,7 +192,8 @@ impl Taken {
     }
 
     /// Deletes the entry: the work is done. Fails with [`RecipeError::Evicted`], and leaves the entry to others, if somebody
-    /// has deleted its lock.
+    /// has deleted its lock; unless the connection is lost at the same time and another consumer, who has got it then, is
+    /// faster: the entry is consumed all the same.
     ///
     /// When another failure is returned, or the future is dropped, the entry is consumed or given back.
     pub async fn consume(self) -> Result<(), RecipeError> {
