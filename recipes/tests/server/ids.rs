@@ -138,6 +138,29 @@ async fn of_many_who_claim_at_once_each_gets_another_number() {
 }
 
 #[tokio::test]
+async fn two_of_a_session_whose_answers_are_lost_together_get_different_numbers() {
+    let server = start(&[]);
+    let witness = server.client().await;
+    drop(WorkerId::claim(&witness, WORKERS, 9).await.unwrap());
+    let relay = Relay::before(server.address).await;
+    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    for _ in 0..3 {
+        until_children(&witness, WORKERS, 0).await;
+        relay.set_at(Op::Create, Door::Mute);
+        let claimer = client.clone();
+        let both = tokio::spawn(async move {
+            let claim = || WorkerId::claim(&claimer, WORKERS, 9);
+            let (one, other) = tokio::join!(claim(), claim());
+            (one.unwrap().unwrap(), other.unwrap().unwrap())
+        });
+        until_children(&witness, WORKERS, 1).await;
+        relay.cut(&client).await;
+        let (one, other) = soon(both).await.unwrap();
+        assert_ne!(one.number(), other.number());
+    }
+}
+
+#[tokio::test]
 async fn a_claim_survives_a_lost_answer_and_ends_with_its_session() {
     let server = start(&[("tickTime", "100")]);
     let witness = server.client().await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex as Lock};
 use std::time::Duration;
 
 use ferrokeeper_client::{Client, Create, Error, State, Version};
-use ferrokeeper_recipes::{LeaderSelector, Led, Lost, Participant, RecipeError};
+use ferrokeeper_recipes::{LeaderSelector, Led, Lost, Mutex, Participant, RecipeError};
 use tokio::sync::watch;
 
 use crate::relay::{Door, Relay};
@@ -172,6 +172,65 @@ async fn a_leader_that_dies_is_followed_and_its_work_is_dropped() {
     soon(client.states().until(|state| state == State::Expired)).await.unwrap();
     assert_eq!(soon(leading).await.unwrap(), Err(Error::SessionExpired.into()));
     assert_eq!(*working.borrow(), 0);
+}
+
+#[tokio::test]
+async fn who_hears_nothing_stops_working_and_stands_again() {
+    let server = start(&[("tickTime", "100")]);
+    let relay = Relay::before(server.address).await;
+    let builder = Client::builder(&relay.address.to_string())
+        .session_timeout(Duration::from_millis(1500))
+        .pause_most(Duration::from_millis(10));
+    let client = soon(builder.connect()).await.unwrap();
+    let working = watch::Sender::new(0);
+    let counted = working.clone();
+    let selector = LeaderSelector::new(&client, PATH, b"");
+    let (epochs, mut led) = tokio::sync::mpsc::unbounded_channel();
+    let mut leading = tokio::spawn(async move {
+        let work = |epoch| {
+            let counted = Counted::new(&counted);
+            epochs.send(epoch).unwrap();
+            async move {
+                let _counted = counted;
+                pending::<ControlFlow<()>>().await
+            }
+        };
+        selector.lead_in_turns(work).await
+    });
+    let first = soon(led.recv()).await.unwrap();
+    // Its attempts to connect keep the session alive, unless the machine is too slow for that.
+    relay.set(Door::Mute);
+    until_count(&working, 0).await;
+    relay.set(Door::Open);
+    let again = soon(async {
+        tokio::select! {
+            biased;
+            epoch = led.recv() => epoch,
+            ended = &mut leading => {
+                assert_eq!(ended.unwrap(), Err(Error::SessionExpired.into()));
+                None
+            }
+        }
+    });
+    if let Some(epoch) = again.await {
+        assert!(epoch > first);
+        assert_eq!(until_children(&server.client().await, PATH, 1).await.len(), 1);
+    }
+    leading.abort();
+}
+
+#[tokio::test]
+async fn a_candidate_whose_node_is_deleted_stands_again() {
+    let server = start(&[]);
+    let client = server.client().await;
+    let holder = Mutex::new(&client, PATH).lock().await.unwrap();
+    let selector = LeaderSelector::new(&client, PATH, b"");
+    let leading = tokio::spawn(async move { selector.lead_in_turns(async |_| ControlFlow::Break(7)).await });
+    let name = until_children(&client, PATH, 2).await.remove(1);
+    client.delete(&format!("{PATH}/{name}"), Version::Any).await.unwrap();
+    // It watches the one in front, and so learns of it when that one goes.
+    holder.release().await.unwrap();
+    assert_eq!(soon(leading).await.unwrap(), Ok(7));
 }
 
 #[tokio::test]
