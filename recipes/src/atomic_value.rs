@@ -60,9 +60,7 @@ impl AtomicValue {
                 Error::Refused(ErrorCode::BadVersion | ErrorCode::NoNode) => return Ok(None),
                 Error::ConnectionLost(_) if !error.may_have_happened() => {}
                 Error::ConnectionLost(_) => {
-                    // What has not happened by then will not happen any more.
-                    self.catch_up().await?;
-                    match self.get().await?.map(|now| fate(seen.version, data, &now)) {
+                    match self.look_again().await.map(|now| fate(seen.version, data, &now)) {
                         Some(ChangeFate::NotMade) => {}
                         Some(ChangeFate::Refused) => return Ok(None),
                         Some(ChangeFate::Unknown) | None => return Err(RecipeError::Unknown),
@@ -105,6 +103,13 @@ impl AtomicValue {
                 None => create_lasting(&self.client, &self.path).await?,
             }
         }
+    }
+
+    /// The value when what has not happened will not happen any more; `None` if there is none, or it cannot be read.
+    async fn look_again(&self) -> Option<Reading> {
+        // That this fails says nothing of the change.
+        self.catch_up().await.ok()?;
+        self.get().await.ok()?
     }
 
     /// Makes what is read next as new as everything before: a server that lags behind would show an old value.

@@ -105,17 +105,17 @@ impl Claimed {
         Ok(())
     }
 
-    /// Deletes it and another node at once. False if that cannot be, because one of them is not there.
+    /// Deletes it and another node at once, whose name comes only once. False if that cannot be, because one of them is not
+    /// there.
     pub async fn delete_with(self, other: &str) -> Result<bool, Error> {
         let mut claim = self.claim;
         let mut may_have_happened = false;
-        // As long as the session lives, nobody else should delete it.
         while find(&claim.client, &claim.path, &claim.mark).await?.is_some() {
             let both = Multi::new().delete(other, Version::Any).delete(&claim.path, Version::Any);
             match claim.client.multi(both).await {
                 Ok(_) => {
-                    may_have_happened = true;
-                    break;
+                    claim.may_exist = false;
+                    return Ok(true);
                 }
                 Err(Error::MultiRefused { code: ErrorCode::NoNode, .. }) => return Ok(false),
                 Err(error @ Error::ConnectionLost(_)) => may_have_happened |= error.may_have_happened(),
@@ -123,7 +123,8 @@ impl Claimed {
             }
         }
         claim.may_exist = false;
-        Ok(may_have_happened)
+        // It went with the other one, unless somebody else has deleted it alone.
+        Ok(may_have_happened && through_losses(|| claim.client.exists(other)).await?.is_none())
     }
 }
 

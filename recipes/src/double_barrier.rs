@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Create, Error, ErrorCode, EventType, Zxid, child_path};
+use ferrokeeper_client::{
+    Client, Create, Error, ErrorCode, EventType, Multi, Stat, Version, Zxid, child_path,
+};
 
 use crate::error::RecipeError;
 use crate::guard::Lost;
@@ -21,7 +23,7 @@ const READY: &str = "ready";
 /// The one who comes last wakes the others, each once; of those who leave, all but one wait for the same one.
 ///
 /// **Lost connections** are waited out. **A lost session** ends the membership: others go on without it. Should all
-/// members lose their sessions inside, the open door stays behind; whoever comes to it alone closes it.
+/// members lose their sessions inside, the open door stays behind; whoever comes next closes it.
 ///
 /// **Others.** The layout is that of Curator's `DistributedDoubleBarrier`: a node of each member, of any name, and
 /// `<path>/ready` when the door is open. kazoo's `DoubleBarrier` has the same one. All of them may share a barrier, as long
@@ -72,18 +74,32 @@ impl DoubleBarrier {
         let node = ProtectedNode::create(&self.client, &self.path, STEM, &self.data).await?;
         let ready = self.ready();
         loop {
-            let (open, opened) = through_losses(|| self.client.exists_and_watch(&ready)).await?;
+            let (door, opened) = through_losses(|| self.client.exists_and_watch(&ready)).await?;
             // The node's creation was answered in this session: who came earlier and is still there is seen. So of
             // enough members the last one knows that they are enough.
             let names = children(&self.client, &self.path).await?;
-            match way_in(&names, node.name(), open.is_some(), self.members) {
+            let door = match door {
+                Some(stat) if self.is_anybody_inside(&names, &node, stat.czxid).await? => {
+                    Door::Open { since: stat.czxid }
+                }
+                Some(_) => Door::LeftOpen,
+                None => Door::Shut,
+            };
+            match way_in(&names, node.name(), door, self.members) {
                 WayIn::Gone => return Err(RecipeError::Evicted),
                 WayIn::In => break,
+                WayIn::Late { since } if since < node.czxid() => {
+                    if self.mark(&node, since).await? {
+                        break;
+                    }
+                }
+                // It is one of those for whom the door was opened.
+                WayIn::Late { .. } => break,
                 WayIn::Open => match through_losses(|| self.client.create(Create::new(&ready, b""))).await {
                     Ok(_) | Err(Error::Refused(ErrorCode::NodeExists)) => break,
                     Err(error) => return Err(error.into()),
                 },
-                WayIn::Close => delete(&self.client, &ready).await?,
+                WayIn::Close => self.close(&names, &node).await?,
                 WayIn::Wait => match opened.await {
                     // It was open, though somebody may have closed it already.
                     Ok(event) if event.kind == EventType::NodeCreated => break,
@@ -103,6 +119,46 @@ impl DoubleBarrier {
     pub async fn enter_within(&self, patience: Duration) -> Result<Option<Inside>, RecipeError> {
         // The future that is dropped cleans up.
         tokio::time::timeout(patience, self.enter()).await.ok().transpose()
+    }
+
+    /// Whether anybody else is behind a door, as far as that can be told.
+    async fn is_anybody_inside(
+        &self,
+        names: &[String],
+        node: &ProtectedNode,
+        since: Zxid,
+    ) -> Result<bool, Error> {
+        for name in names.iter().filter(|&name| name != READY && name != node.name()) {
+            let path = child_path(&self.path, name);
+            let stat = through_losses(|| self.client.exists(&path)).await?;
+            if stat.is_some_and(|stat| is_inside(name, &stat, since)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Marks the node of a member who comes in late. False if the door has closed, and this one does not come in.
+    async fn mark(&self, node: &ProtectedNode, since: Zxid) -> Result<bool, RecipeError> {
+        let path = node.path();
+        match through_losses(|| self.client.set(&path, &self.data, Version::Any)).await {
+            Ok(_) => Ok(self.opening().await? == Some(since)),
+            Err(Error::Refused(ErrorCode::NoNode)) => Err(RecipeError::Evicted),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Closes a door that nobody has come through who is there, unless one of those comes in late meanwhile.
+    async fn close(&self, names: &[String], node: &ProtectedNode) -> Result<(), Error> {
+        let others = names.iter().filter(|&name| name != READY && name != node.name());
+        let unmarked = others
+            .fold(Multi::new(), |multi, name| multi.check(child_path(&self.path, name), Version::Is(0)));
+        match self.client.multi(unmarked.delete(self.ready(), Version::Any)).await {
+            // If it was not closed, something has changed, or the connection was lost: the next look tells. Once more might
+            // close another door.
+            Ok(_) | Err(Error::MultiRefused { .. } | Error::ConnectionLost(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn ready(&self) -> String {
@@ -186,13 +242,36 @@ impl Inside {
     }
 }
 
+/// The door, as somebody who wants in sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Door {
+    Shut,
+    /// Somebody is inside.
+    Open {
+        /// The transaction that opened it.
+        since: Zxid,
+    },
+    /// Whoever came through it is not there any more.
+    LeftOpen,
+}
+
+/// Whether a member is behind a door that was opened by some transaction: it was there by then, or came in late, which
+/// members of ours say by setting their data. Others do not say it; it is assumed.
+fn is_inside(name: &str, stat: &Stat, since: Zxid) -> bool {
+    stat.czxid < since || stat.version > 0 || !name.contains(STEM)
+}
+
 /// What somebody does who wants in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum WayIn {
     /// Somebody has deleted the member's node.
     Gone,
-    /// The door is open.
+    /// Go in.
     In,
+    /// Go in where others are inside already, who will wait for all the others when leaving: also for this one.
+    Late {
+        since: Zxid,
+    },
     /// There are enough: open the door for all.
     Open,
     /// The door was left open by others, none of whom is there any more.
@@ -200,17 +279,17 @@ enum WayIn {
     Wait,
 }
 
-fn way_in(names: &[String], own: &str, is_open: bool, threshold: usize) -> WayIn {
+fn way_in(names: &[String], own: &str, door: Door, threshold: usize) -> WayIn {
     if !names.iter().any(|name| name == own) {
         return WayIn::Gone;
     }
     let count = names.iter().filter(|name| *name != READY).count();
-    match is_open {
-        // Whoever is here is behind an open door, and will wait for all the others when leaving: also for this one.
-        true if count > 1 || threshold <= 1 => WayIn::In,
-        true => WayIn::Close,
-        false if count >= threshold => WayIn::Open,
-        false => WayIn::Wait,
+    match door {
+        Door::Open { .. } | Door::LeftOpen if threshold <= 1 => WayIn::In,
+        Door::Open { since } => WayIn::Late { since },
+        Door::LeftOpen => WayIn::Close,
+        Door::Shut if count >= threshold => WayIn::Open,
+        Door::Shut => WayIn::Wait,
     }
 }
 
@@ -251,18 +330,34 @@ mod tests {
 
     #[test]
     fn the_door_opens_when_enough_are_there_and_not_earlier() {
-        assert_eq!(way_in(&names(&["a", "b"]), "b", false, 3), WayIn::Wait);
-        assert_eq!(way_in(&names(&["a", "b", "c"]), "b", false, 3), WayIn::Open);
-        assert_eq!(way_in(&names(&["a", "b", "c", "d"]), "b", false, 3), WayIn::Open);
-        assert_eq!(way_in(&names(&["a", "b", "ready"]), "b", false, 3), WayIn::Wait, "a door is no member");
-        assert_eq!(way_in(&names(&["a", "c"]), "b", true, 2), WayIn::Gone);
+        let shut = |all: &[&str], threshold| way_in(&names(all), "b", Door::Shut, threshold);
+        assert_eq!(shut(&["a", "b"], 3), WayIn::Wait);
+        assert_eq!(shut(&["a", "b", "c"], 3), WayIn::Open);
+        assert_eq!(shut(&["a", "b", "c", "d"], 3), WayIn::Open);
+        assert_eq!(shut(&["a", "b", "ready"], 3), WayIn::Wait, "a door is no member");
+        assert_eq!(shut(&["a", "c"], 2), WayIn::Gone);
     }
 
     #[test]
-    fn who_comes_late_goes_in_unless_nobody_is_there() {
-        assert_eq!(way_in(&names(&["a", "b", "ready"]), "b", true, 3), WayIn::In);
-        assert_eq!(way_in(&names(&["b", "ready"]), "b", true, 3), WayIn::Close);
-        assert_eq!(way_in(&names(&["b", "ready"]), "b", true, 1), WayIn::In);
+    fn who_comes_late_goes_in_unless_nobody_is_inside() {
+        let since = Zxid::from_wire(7);
+        let both = names(&["a", "b", "ready"]);
+        assert_eq!(way_in(&both, "b", Door::Open { since }, 3), WayIn::Late { since });
+        assert_eq!(way_in(&both, "b", Door::LeftOpen, 3), WayIn::Close);
+        assert_eq!(way_in(&both, "b", Door::LeftOpen, 2), WayIn::Close);
+        assert_eq!(way_in(&both, "b", Door::LeftOpen, 1), WayIn::In);
+        assert_eq!(way_in(&both, "c", Door::LeftOpen, 1), WayIn::Gone);
+    }
+
+    #[test]
+    fn inside_is_who_was_there_when_the_door_opened_or_says_so_or_cannot() {
+        let (ours, theirs) = ("_c_1-member-0000000001", "6f1c1d0e-3b5e-4f4e-8f2b-0d8f7a0c9a11");
+        let stat = |czxid, version| Stat { czxid: Zxid::from_wire(czxid), version, ..Stat::default() };
+        let is_inside = |name, stat| is_inside(name, &stat, Zxid::from_wire(7));
+        assert!(is_inside(ours, stat(6, 0)));
+        assert!(!is_inside(ours, stat(8, 0)));
+        assert!(is_inside(ours, stat(8, 1)));
+        assert!(is_inside(theirs, stat(8, 0)));
     }
 
     #[test]

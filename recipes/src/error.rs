@@ -26,6 +26,9 @@ pub enum RecipeError {
     /// A counter's number would be too large or too small for its encoding.
     #[error("the number is out of range")]
     Overflow,
+    /// Somebody has deleted the node of a generator of ids, or set its number back: it would give numbers a second time.
+    #[error("the numbers of {0} were set back")]
+    SetBack(String),
     /// There are more nodes than a cache was told to hold.
     #[error("there are more than {0} nodes")]
     TooManyNodes(usize),

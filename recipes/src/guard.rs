@@ -39,6 +39,10 @@ impl LockGuard {
         LockGuard { node }
     }
 
+    pub(crate) fn into_node(self) -> ProtectedNode {
+        self.node
+    }
+
     /// A number that is higher than that of everybody who held this lock exclusively before: the transaction that
     /// created the lock's node.
     pub fn fencing_token(&self) -> Zxid {

@@ -1,7 +1,7 @@
 //! An ephemeral node that comes back.
 
 use ferrokeeper_client::{Advice, Client, Error, ErrorCode, Version};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::claimed::Claimed;
@@ -28,7 +28,7 @@ pub struct KeptNode {
     states: watch::Receiver<Keeping>,
     data: watch::Sender<Vec<u8>>,
     /// Told, or dropped, when the node is to go.
-    leave: oneshot::Sender<()>,
+    leave: watch::Sender<bool>,
     task: JoinHandle<Result<(), Error>>,
 }
 
@@ -54,10 +54,11 @@ impl KeptNode {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn keep(client: &Client, path: &str, data: &[u8]) -> Result<KeptNode, RecipeError> {
-        let node = occupy(client, path, data).await?;
+        let (leave, mut left) = watch::channel(false);
+        // Nobody tells it to leave yet.
+        let node = occupy(client, path, data, &mut left).await?.ok_or(Error::Closed)?;
         let (states, heard) = watch::channel(Keeping::There);
         let (sender, wanted) = watch::channel(data.to_vec());
-        let (leave, left) = oneshot::channel();
         let task = tokio::spawn(stay(node, wanted, states, left));
         Ok(KeptNode { states: heard, data: sender, leave, task })
     }
@@ -79,22 +80,32 @@ impl KeptNode {
     }
 
     /// Deletes the node and waits until that is done. When it fails although the session lives, or the future is dropped,
-    /// it goes on in the background; likewise when the node is just being created again.
+    /// it goes on in the background.
     pub async fn leave(self) -> Result<(), Error> {
         // If nobody listens, it has ended.
-        let _ = self.leave.send(());
+        let _ = self.leave.send(true);
         self.task.await.unwrap_or(Err(Error::Closed))
     }
 }
 
-/// Creates the node as soon as there is none of another session.
-async fn occupy(client: &Client, path: &str, data: &[u8]) -> Result<Claimed, Error> {
+/// Creates the node as soon as there is none of another session; nothing if told to leave before.
+///
+/// A creation that is under way is seen to its end all the same: what it creates is there to be deleted.
+async fn occupy(
+    client: &Client,
+    path: &str,
+    data: &[u8],
+    left: &mut watch::Receiver<bool>,
+) -> Result<Option<Claimed>, Error> {
     loop {
         match Claimed::claim_alone(client, path, data).await {
-            Ok(Some(node)) => return Ok(node),
+            Ok(Some(node)) => return Ok(Some(node)),
             Ok(None) => {
                 if let (Some(_), changed) = through_losses(|| client.exists_and_watch(path)).await? {
-                    fired(changed).await?;
+                    tokio::select! {
+                        fired = fired(changed) => fired?,
+                        () = told(left) => return Ok(None),
+                    }
                 }
             }
             Err(error @ Error::Refused(ErrorCode::NoNode)) => match path.rfind('/') {
@@ -106,48 +117,34 @@ async fn occupy(client: &Client, path: &str, data: &[u8]) -> Result<Claimed, Err
     }
 }
 
+/// Waits until told to leave.
+async fn told(left: &mut watch::Receiver<bool>) {
+    // Who has dropped the handle wants that, too.
+    let _ = left.wait_for(|&left| left).await;
+}
+
 /// Looks after the node until told to leave.
 async fn stay(
     node: Claimed,
     mut data: watch::Receiver<Vec<u8>>,
     states: watch::Sender<Keeping>,
-    mut left: oneshot::Receiver<()>,
+    mut left: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let (client, path) = (node.client().clone(), node.path().to_owned());
     let mut node = Some(node);
     // The data in the node, as far as is known.
     let mut written = data.borrow_and_update().clone();
     loop {
-        let step = async {
-            let Some(held) = &node else {
-                let wanted = data.borrow_and_update().clone();
-                return occupy(&client, &path, &wanted).await.map(|node| Step::Back(node, wanted));
-            };
-            let wanted = data.borrow_and_update().clone();
-            if wanted != written {
-                // If the node has gone, that is seen next.
-                let set = through_losses(|| client.set(&path, &wanted, Version::Any)).await;
-                return match set {
-                    Ok(_) | Err(Error::Refused(ErrorCode::NoNode)) => Ok(Step::Written(wanted)),
-                    Err(error) => Err(error),
-                };
+        let wanted = data.borrow_and_update().clone();
+        let step = match &node {
+            None => {
+                let back = occupy(&client, &path, &wanted, &mut left).await;
+                back.map(|back| back.map_or(Step::Leave, |node| Step::Back(node, wanted)))
             }
-            tokio::select! {
-                () = deleted(&client, &path, held.czxid()) => Ok(Step::Gone),
-                // Nobody can set data any more who has dropped the handle; then it leaves.
-                Ok(()) = data.changed() => Ok(Step::Changed),
-                error = over(&client) => Err(error),
-            }
-        };
-        let step = tokio::select! {
-            step = step => step,
-            _ = &mut left => {
-                states.send_replace(Keeping::Left);
-                return match node {
-                    Some(node) => node.delete().await,
-                    None => Ok(()),
-                };
-            }
+            Some(held) => tokio::select! {
+                step = look_after(held, wanted, &written, &mut data) => step,
+                () = told(&mut left) => Ok(Step::Leave),
+            },
         };
         match step {
             Ok(Step::Gone) => {
@@ -160,13 +157,48 @@ async fn stay(
             }
             Ok(Step::Written(data)) => written = data,
             Ok(Step::Changed) => {}
-            // There is no hurry: what servers that do not answer have is not known to be wrong.
-            Err(error) if error.advice() != Advice::GiveUp => {}
-            Err(error) => {
+            Ok(Step::Leave) => {
+                states.send_replace(Keeping::Left);
+                return match node {
+                    Some(node) => node.delete().await,
+                    None => Ok(()),
+                };
+            }
+            Err(error) if error.advice() == Advice::GiveUp => {
                 states.send_replace(Keeping::Over(error.into()));
                 return Ok(());
             }
+            // What may have been created without an answer is deleted in the background.
+            Err(error) if node.is_none() && (*left.borrow() || left.has_changed().is_err()) => {
+                states.send_replace(Keeping::Left);
+                return Err(error);
+            }
+            // There is no hurry: what servers that do not answer have is not known to be wrong.
+            Err(_) => {}
         }
+    }
+}
+
+/// Waits until there is something to do about a node that is there, and does it.
+async fn look_after(
+    held: &Claimed,
+    wanted: Vec<u8>,
+    written: &[u8],
+    data: &mut watch::Receiver<Vec<u8>>,
+) -> Result<Step, Error> {
+    let (client, path) = (held.client(), held.path());
+    if wanted != written {
+        // If the node has gone, that is seen next.
+        return match through_losses(|| client.set(path, &wanted, Version::Any)).await {
+            Ok(_) | Err(Error::Refused(ErrorCode::NoNode)) => Ok(Step::Written(wanted)),
+            Err(error) => Err(error),
+        };
+    }
+    tokio::select! {
+        () = deleted(client, path, held.czxid()) => Ok(Step::Gone),
+        // Nobody can set data any more who has dropped the handle; then it leaves.
+        Ok(()) = data.changed() => Ok(Step::Changed),
+        error = over(client) => Err(error),
     }
 }
 
@@ -175,6 +207,7 @@ enum Step {
     Back(Claimed, Vec<u8>),
     Written(Vec<u8>),
     Changed,
+    Leave,
 }
 
 /// Waits until the session is over.

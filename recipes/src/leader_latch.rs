@@ -29,8 +29,8 @@ const STEMS: Stems = &[(STEM, Kind::Exclusive)];
 ///
 /// **Others.** The layout is that of Curator's `LeaderLatch`: `<path>/_c_<guid>-latch-<number>`, with the candidate's id
 /// as data; processes with Curator and with this crate may stand for the same lead. Curator's `LeaderSelector` and kazoo's
-/// `Election` are locks: use [`Mutex`](crate::Mutex) for those. An `Election` has no option to respect others; its lock
-/// has, `election.lock = client.Lock(path, extra_lock_patterns=["lock-"])`.
+/// `Election` are locks: that is [`LeaderSelector`](crate::LeaderSelector). An `Election` has no option to respect others;
+/// its lock has, `election.lock = client.Lock(path, extra_lock_patterns=["lock-"])`.
 #[derive(Debug)]
 #[must_use = "dropping it ends the candidacy"]
 pub struct LeaderLatch {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use ferrokeeper_client::{Client, Error, ErrorCode, child_path};
 
 use crate::claimed::Claimed;
+use crate::entries::{PRIORITY_STEM, in_order, put};
 use crate::error::RecipeError;
 use crate::guard::{Lost, lost};
 use crate::mutex::Mutex;
-use crate::queue::{PRIORITY_STEM, Priority, in_order, put};
+use crate::queue::Priority;
 use crate::requests::{children, create_lasting, fired, guid, through_losses};
 
 /// A queue with priorities whose entries are locked while somebody works on them, and deleted when the work is done.
@@ -191,7 +192,8 @@ impl Taken {
     }
 
     /// Deletes the entry: the work is done. Fails with [`RecipeError::Evicted`], and leaves the entry to others, if somebody
-    /// has deleted its lock.
+    /// has deleted its lock; unless the connection is lost at the same time and another consumer, who has got it then, is
+    /// faster: the entry is consumed all the same.
     ///
     /// When another failure is returned, or the future is dropped, the entry is consumed or given back.
     pub async fn consume(self) -> Result<(), RecipeError> {

@@ -10,7 +10,7 @@ use crate::line::Line;
 use crate::turns::{Kind, Stems};
 
 /// Contenders for a mutex: Curator's and ours, and kazoo's.
-const STEMS: Stems = &[("lock-", Kind::Exclusive), ("__lock__", Kind::Exclusive)];
+pub(crate) const STEMS: Stems = &[("lock-", Kind::Exclusive), ("__lock__", Kind::Exclusive)];
 
 /// A lock that one contender holds at a time, in the order in which they came.
 ///
@@ -39,7 +39,7 @@ const STEMS: Stems = &[("lock-", Kind::Exclusive), ("__lock__", Kind::Exclusive)
 /// # async fn pay_everybody(_: ferrokeeper_client::Zxid) {}
 /// ```
 #[derive(Clone, Debug)]
-pub struct Mutex(Line);
+pub struct Mutex(pub(crate) Line);
 
 impl Mutex {
     /// The lock of a path. Nothing is sent yet; the path is created when it is needed, and goes when nobody has used it

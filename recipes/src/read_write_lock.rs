@@ -36,8 +36,8 @@ const STEMS: Stems = &[
 /// `["__WRIT__", "__READ__"]`.
 #[derive(Clone, Debug)]
 pub struct ReadWriteLock {
-    readers: Line,
-    writers: Line,
+    pub(crate) readers: Line,
+    pub(crate) writers: Line,
 }
 
 /// As the methods of [`Mutex`](crate::Mutex): what they say about waiting, dropping and panics holds here.

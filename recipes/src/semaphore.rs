@@ -114,6 +114,11 @@ impl Semaphore {
         Ok(None)
     }
 
+    /// The path that it was made with.
+    pub(crate) fn path(&self) -> &str {
+        self.leases_path.strip_suffix("/leases").unwrap_or(&self.leases_path)
+    }
+
     async fn stand(&self) -> Result<ProtectedNode, Error> {
         ProtectedNode::create(&self.client, &self.leases_path, STEM, &self.data).await
     }
@@ -159,6 +164,10 @@ impl Semaphore {
 }
 
 impl Lease {
+    pub(crate) fn into_node(self) -> ProtectedNode {
+        self.node
+    }
+
     /// The path of the lease's node.
     pub fn path(&self) -> String {
         self.node.path()

@@ -75,6 +75,19 @@ pub(crate) fn place(children: &[String], own: &str, stems: Stems) -> Place {
     Place::Behind(ahead.count())
 }
 
+/// The contenders among the children of a node, in the order in which they came.
+pub(crate) fn contenders(mut children: Vec<String>, stems: Stems) -> Vec<String> {
+    children.retain(|name| contender(name, stems).is_some());
+    // All have a number.
+    children.sort_unstable_by(|one, other| number_first(one).cmp(&number_first(other)));
+    children
+}
+
+/// A name by its number, which has as many digits in each.
+fn number_first(name: &str) -> (&str, &str) {
+    (&name[name.len() - DIGITS..], name)
+}
+
 /// The kind and the number of a contender. The number decides, not the name: names begin at random.
 fn contender(name: &str, stems: Stems) -> Option<(Kind, &str)> {
     let (head, number) = name.split_at_checked(name.len().checked_sub(DIGITS)?)?;
@@ -154,6 +167,20 @@ mod tests {
         assert_eq!(place(&all, "_c_1-lock-0000000001", LOCK), Place::Gone);
         let ours = "_c_1-lock--2147483648".to_owned();
         assert_eq!(place(&[all[1].clone(), ours.clone()], &ours, LOCK), Place::Unnumbered);
+    }
+
+    #[test]
+    fn contenders_are_listed_in_the_order_of_their_numbers() {
+        let all = names(&[
+            "_c_9-lock-0000000010",
+            "x",
+            "ffff__lock__0000000002",
+            "_c_0-latch-0000000001",
+            "_c_0-lock--000000001",
+            "_c_1-lock-0000000003",
+        ]);
+        let expected = names(&["ffff__lock__0000000002", "_c_1-lock-0000000003", "_c_9-lock-0000000010"]);
+        assert_eq!(contenders(all, LOCK), expected);
     }
 
     #[test]

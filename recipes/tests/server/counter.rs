@@ -112,3 +112,19 @@ async fn a_change_that_was_never_made_is_made_after_the_loss_on_top_of_others() 
         assert_eq!(soon(adding).await.unwrap(), Ok(sum));
     }
 }
+
+#[tokio::test]
+async fn a_change_that_nobody_can_look_for_any_more_is_unknown() {
+    let server = start(&[]);
+    let witness = server.client().await;
+    assert_eq!(soon(add(&witness, 1)).await.unwrap(), Ok(1));
+    let relay = Relay::before(server.address).await;
+    let client = through(&relay).await;
+    let mut states = client.states();
+    relay.set_at(Op::SetData, Door::Shut);
+    let adding = add(&client, 1);
+    soon(states.until(|state| matches!(state, State::Suspended { .. }))).await.unwrap();
+    // Looking at the node fails, and would not have changed anything; the change may have been made.
+    let _ = soon(client.close()).await;
+    assert_eq!(soon(adding).await.unwrap(), Err(RecipeError::Unknown));
+}

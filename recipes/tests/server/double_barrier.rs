@@ -139,6 +139,55 @@ async fn an_open_door_that_everybody_died_behind_is_closed() {
     assert!(soon(first).await.unwrap().is_ok());
 }
 
+/// A door that everybody has died behind.
+async fn left_open(client: &Client) {
+    for path in ["/rounds", PATH, READY] {
+        client.create(Create::new(path, b"")).await.unwrap();
+    }
+}
+
+/// A node as members of ours create it.
+async fn stand(client: &Client) -> String {
+    let node = Create::new(format!("{PATH}/_c_ffff-member-"), b"").ephemeral().sequential();
+    client.create(node).await.unwrap().path
+}
+
+#[tokio::test]
+async fn of_two_who_come_at_once_to_an_open_door_that_nobody_is_behind_none_walks_in() {
+    let server = start(&[]);
+    let client = server.client().await;
+    left_open(&client).await;
+    let _other = stand(&client).await;
+    let first = come(&client, 3);
+    soon(async { while client.exists(READY).await.unwrap().is_some() {} }).await;
+    until_children(&client, PATH, 2).await;
+    assert!(!first.is_finished());
+    assert!(soon(come(&client, 3)).await.unwrap().is_ok());
+    assert!(soon(first).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn who_comes_late_goes_in_behind_somebody_who_came_late() {
+    let server = start(&[]);
+    let client = server.client().await;
+    let mut inside = Vec::new();
+    for waiter in [come(&client, 2), come(&client, 2)] {
+        inside.push(soon(waiter).await.unwrap().unwrap());
+    }
+    let (_, door) = client.get(READY).await.unwrap();
+    let late = soon(come(&client, 2)).await.unwrap().unwrap();
+    let (_, stat) = client.get(&late.path()).await.unwrap();
+    assert_eq!(stat.version, 1, "it is marked");
+    drop(inside);
+    until_children(&client, PATH, 2).await;
+    // Two of four, and one is inside.
+    let later = soon(come(&client, 4)).await.unwrap().unwrap();
+    assert_eq!(client.get(READY).await.unwrap().1.czxid, door.czxid);
+    let (one, other) = soon(async { tokio::join!(late.leave(), later.leave()) }).await;
+    assert_eq!((one, other), (Ok(()), Ok(())));
+    until_children(&client, PATH, 0).await;
+}
+
 #[tokio::test]
 async fn a_door_that_was_open_for_a_moment_was_open() {
     let server = start(&[]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Create, Error, State, Version};
+use ferrokeeper_client::{Client, Create, Error, Multi, State, Version};
 use ferrokeeper_recipes::{Group, Keeping, KeptNode};
 
 use crate::relay::{Door, Op, Relay};
@@ -109,6 +109,35 @@ async fn lost_answers_make_no_difference_and_a_lost_session_does() {
     let over = Keeping::Over(Error::SessionExpired.into());
     drop(soon(node.watch().wait_for(|state| *state == over)).await.unwrap());
     assert_eq!(witness.exists(PATH).await, Ok(None));
+}
+
+#[tokio::test]
+async fn who_leaves_while_the_node_is_being_created_again_leaves_none() {
+    let server = start(&[]);
+    let witness = server.client().await;
+    let relay = Relay::before(server.address).await;
+    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let node = KeptNode::keep(&client, PATH, b"").await.unwrap();
+    relay.set_at(Op::Create, Door::Mute);
+    witness.delete(PATH, Version::Any).await.unwrap();
+    until_data(&witness, PATH, b"").await;
+    let leaving = tokio::spawn(node.leave());
+    relay.cut(&client).await;
+    assert_eq!(soon(leaving).await.unwrap(), Ok(()));
+    assert_eq!(witness.exists(PATH).await, Ok(None));
+}
+
+#[tokio::test]
+async fn who_leaves_while_somebody_elses_node_stands_in_the_way_does_not_wait_for_it() {
+    let server = start(&[]);
+    let (client, witness) = (server.client().await, server.client().await);
+    let node = KeptNode::keep(&client, PATH, b"").await.unwrap();
+    let theirs = Create::new(PATH, b"theirs").ephemeral();
+    let replace = Multi::new().delete(PATH, Version::Any).create(theirs);
+    witness.multi(replace).await.unwrap();
+    drop(soon(node.watch().wait_for(|state| *state == Keeping::Absent)).await.unwrap());
+    assert_eq!(soon(node.leave()).await, Ok(()));
+    assert_eq!(witness.get(PATH).await.unwrap().0, b"theirs");
 }
 
 #[tokio::test]

@@ -226,6 +226,24 @@ async fn who_has_lost_the_lock_consumes_nothing() {
 }
 
 #[tokio::test]
+async fn who_has_lost_the_lock_with_the_connection_consumes_nothing() {
+    let server = start(&[]);
+    let witness = server.client().await;
+    with(&witness, &["a"]).await;
+    let relay = Relay::before(server.address).await;
+    let client = through(&relay).await;
+    let taken = soon(take(&client)).await.unwrap().unwrap();
+    let mut states = client.states();
+    relay.set_at(Op::Multi, Door::Shut);
+    let consuming = tokio::spawn(taken.consume());
+    soon(states.until(|state| matches!(state, State::Suspended { .. }))).await.unwrap();
+    witness.delete("/jobs/taken/entry-100-0000000000", Version::Any).await.unwrap();
+    relay.set(Door::Open);
+    assert_eq!(soon(consuming).await.unwrap(), Err(RecipeError::Evicted));
+    until_children(&witness, ENTRIES, 1).await;
+}
+
+#[tokio::test]
 async fn kazoos_entries_and_locks_are_respected() {
     let server = start(&[]);
     let client = server.client().await;

@@ -5,15 +5,20 @@
 mod barrier;
 mod cache;
 mod counter;
+mod delay_queue;
 mod double_barrier;
 mod group;
+mod ids;
 mod leader_latch;
+mod leader_selector;
 mod locking_queue;
+mod multi_lock;
 mod mutex;
 mod protected;
 mod queue;
 mod read_write_lock;
 mod relay;
+mod retry;
 #[allow(dead_code, reason = "the client's tests need more of it")]
 #[path = "../../../client/tests/server/running.rs"]
 mod running;
