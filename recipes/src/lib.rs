@@ -12,6 +12,7 @@
 //! - [`Counter`], [`AtomicValue`]: changed only from what was seen.
 //! - [`Group`]: who is there; [`KeptNode`]: an ephemeral node that comes back.
 //! - [`Cache`]: a copy of nodes that follows them.
+//! - [`Discovery`]: which processes offer a service, and where; [`Provider`] chooses one.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; contenders are made of it.
 //!
 //! **Lost connections** are waited out. Where a lost answer leaves open whether a change was made, the error says so
@@ -25,13 +26,14 @@
 //! **Waiters** are woken one by one, or together where all of them go on.
 //!
 //! Not there: ACLs for the recipes' nodes (they are open to all), revocation, locks of several paths at once, semaphores
-//! whose number of leases changes, delays in queues, numbers that are watched, service discovery.
+//! whose number of leases changes, delays in queues, numbers that are watched.
 
 mod atomic_value;
 mod barrier;
 mod cache;
 mod claimed;
 mod counter;
+mod discovery;
 mod double_barrier;
 mod error;
 mod group;
@@ -52,6 +54,10 @@ pub use atomic_value::{AtomicValue, Reading};
 pub use barrier::Barrier;
 pub use cache::{Cache, CacheEvent, CacheEvents, CacheScope, CacheState, CachedNode, EventsLost};
 pub use counter::{Counter, CounterEncoding};
+pub use discovery::{
+    Discovery, DownPolicy, Instance, InstanceCache, Instances, Malformed, Provider, Registration,
+    ServiceType, Strategy, UriPart, UriSpec, UriSpecError,
+};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use error::RecipeError;
 pub use group::Group;

@@ -5,6 +5,7 @@
 mod barrier;
 mod cache;
 mod counter;
+mod discovery;
 mod double_barrier;
 mod group;
 mod leader_latch;
