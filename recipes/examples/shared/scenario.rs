@@ -55,7 +55,8 @@ pub fn play<F: Future<Output = Outcome>>(name: &str, story: impl FnOnce(Place) -
             let root = janitor.create(root).await?.path;
             let place = Place { connect_string: format!("{server}{root}") };
             let outcome = story(place).await;
-            outcome.and(soon("the place to be removed", remove(&janitor, &root)).await?)
+            let removed = soon("the place to be removed", remove(&janitor, &root)).await;
+            outcome.and(removed.flatten())
         })
     });
     match outcome {

@@ -220,10 +220,21 @@ mod tests {
         assert_eq!(Instance::from_json(nulls).unwrap(), expected);
     }
 
+    /// As Curator 5.9 wrote them.
     #[test]
     fn payloads_are_whatever_jackson_makes_of_them() {
-        for payload in ["\"text\"", "[\"java.util.ArrayList\",[1,2]]", "{\"@class\":\"A\"}", "7", "null"] {
-            let text = format!("{{\"payload\":{payload}}}");
+        let payloads = [
+            "null",
+            "\"text\"",
+            "7",
+            "1.5",
+            "true",
+            "[\"java.lang.Long\",7]",
+            "[\"java.util.Arrays$ArrayList\",[1,2]]",
+            "{\"@class\":\"java.util.TreeMap\",\"k\":\"v\"}",
+        ];
+        for payload in payloads {
+            let text = format!("{{\"payload\":{payload},\"enabled\":true}}");
             let read = Instance::from_json(text.as_bytes()).unwrap();
             assert_eq!(read.payload, serde_json::from_str(payload).unwrap(), "{payload}");
         }
