@@ -154,7 +154,10 @@ mod tests {
             2,
             "and failures of an earlier time do not count"
         );
-        assert_eq!(selection.failures.len(), 1);
+        selection.on_failure(&all[0], at(12));
+        assert_eq!(selection.available(&all, at(12)).len(), 1, "but those of a later time do");
+        selection.on_failure(&all[1], at(30));
+        assert_eq!(selection.failures.len(), 1, "what is too old is forgotten");
     }
 
     #[test]
