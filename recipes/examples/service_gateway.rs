@@ -3,8 +3,8 @@
 //! `cargo run -p ferrokeeper-recipes --example service_gateway`
 //!
 //! Backends register where they listen; the gateway follows the registry, sends each request to the next backend, and leaves
-//! out what does not answer: the registry tells who is gone as soon as its session is over, and the gateway notices a backend that
-//! has died before that.
+//! out what does not answer: the registry tells who is gone when a session is over, and the gateway itself notices a backend
+//! that has died before that.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
