@@ -12,6 +12,7 @@ pub mod deadline;
 pub mod dump;
 pub mod endpoint;
 pub mod ensemble;
+pub mod examples;
 pub mod folders;
 pub mod history;
 pub mod kazoo;

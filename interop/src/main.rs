@@ -9,8 +9,8 @@ use interop::tally::Tally;
 use interop::toolbox::JavaRelease;
 use interop::toolbox::Toolbox;
 use interop::{
-    ensemble, folders, kazoo, kill9, migration, mixed, namespaces, observer_master, own_client, own_shell,
-    recipes, reconfig, setup, shells, shim, smoke,
+    ensemble, examples, folders, kazoo, kill9, migration, mixed, namespaces, observer_master, own_client,
+    own_shell, recipes, reconfig, setup, shells, shim, smoke,
 };
 
 /// Ferrokeeper's proofs as a black box.
@@ -77,6 +77,12 @@ enum Suite {
     /// Compare what our shell prints with what Java's prints.
     Shell {
         /// The server that both talk to, besides Java's.
+        #[arg(long)]
+        server: Option<String>,
+    },
+    /// Run the examples of our recipes.
+    Examples {
+        /// The server that they are run against.
         #[arg(long)]
         server: Option<String>,
     },
@@ -233,6 +239,10 @@ fn run(suite: Suite) -> Result<Tally> {
         Suite::Shell { server } => {
             let server = ServerKind::chosen(&toolbox, server.as_deref())?;
             ("shell", own_shell::run(&toolbox, &server)?)
+        }
+        Suite::Examples { server } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("examples", examples::run(&toolbox, &server)?)
         }
         Suite::Client => ("client", own_client::run(&toolbox)?),
         Suite::Recipes { server, impatience } => {

@@ -32,4 +32,7 @@ pub enum RecipeError {
     /// There are more nodes than a cache was told to hold.
     #[error("there are more than {0} nodes")]
     TooManyNodes(usize),
+    /// An instance of a service that cannot be registered so.
+    #[error("the instance cannot be registered: {0}")]
+    InvalidInstance(&'static str),
 }

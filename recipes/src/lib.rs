@@ -16,6 +16,7 @@
 //! - [`Group`]: who is there; [`KeptNode`]: an ephemeral node that comes back.
 //! - [`Cache`]: a copy of nodes that follows them.
 //! - [`Retry`]: when to try again what has failed.
+//! - [`Discovery`]: which processes offer a service, and where; [`Provider`] chooses one.
 //! - [`ProtectedNode`]: a node that is created once, whatever becomes of the answer; contenders are made of it.
 //!
 //! **Lost connections** are waited out. Where a lost answer leaves open whether a change was made, the error says so
@@ -29,7 +30,7 @@
 //! **Waiters** are woken one by one, or together where all of them go on.
 //!
 //! Not there: ACLs for the recipes' nodes (they are open to all), revocation, semaphores whose number of leases changes,
-//! numbers that are watched, service discovery.
+//! numbers that are watched.
 
 mod atomic_value;
 mod barrier;
@@ -37,6 +38,7 @@ mod cache;
 mod claimed;
 mod counter;
 mod delay_queue;
+mod discovery;
 mod double_barrier;
 mod entries;
 mod error;
@@ -64,6 +66,10 @@ pub use barrier::Barrier;
 pub use cache::{Cache, CacheEvent, CacheEvents, CacheScope, CacheState, CachedNode, EventsLost};
 pub use counter::{Counter, CounterEncoding};
 pub use delay_queue::DelayQueue;
+pub use discovery::{
+    Discovery, DownPolicy, Instance, InstanceCache, Instances, Malformed, Provider, Registration,
+    ServiceType, Strategy, UriPart, UriSpec, UriSpecError,
+};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use error::RecipeError;
 pub use group::Group;

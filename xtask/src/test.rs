@@ -91,6 +91,13 @@ const STEPS: &[Step] = &[
         arguments: "smoke",
         needs: &["build"],
     },
+    Step {
+        name: "examples",
+        claim: "every example does what it shows",
+        program: Program::Built("interop"),
+        arguments: "examples",
+        needs: &["build"],
+    },
     interop("folders", "data folders travel between Java and us and nothing changes", "folders"),
     interop("kill9", "no answered write is lost in 200 times kill -9", "kill9 --cycles 200"),
     interop("kill9-mixed", "nor when Java takes turns with us", "kill9 --cycles 30 --and java-3.9"),

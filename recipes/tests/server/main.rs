@@ -6,6 +6,7 @@ mod barrier;
 mod cache;
 mod counter;
 mod delay_queue;
+mod discovery;
 mod double_barrier;
 mod group;
 mod ids;
