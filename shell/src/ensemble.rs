@@ -1,12 +1,15 @@
 //! Commands on the ensemble: config and reconfig.
 
 use ferrokeeper_client::{Error, Reconfig};
+use serde_json::json;
 
 use crate::catalogue::Entry;
+use crate::context::Context;
 use crate::failure::Failure;
+use crate::failure::Outcome;
+use crate::json;
 use crate::options::Parsed;
 use crate::session::keep_once;
-use crate::shell::{Context, Outcome};
 
 const CONFIG: &str = "/zookeeper/config";
 
@@ -22,10 +25,12 @@ pub async fn config(context: &Context<'_>, parsed: &Parsed) -> Outcome {
         root.get_or_null(CONFIG).await.map_err(failed)?
     };
     let text = data.map_or_else(|| "null".into(), |data| String::from_utf8_lossy(&data).into_owned());
-    context.screen.out(&match parsed.has("c") {
-        true => connect_string(&text),
-        false => text,
+    let clients = parsed.has("c").then(|| connect_string(&text));
+    context.output.document(|| match &clients {
+        Some(clients) => json!({ "clients": clients, "stat": json::stat(&stat) }),
+        None => json!({ "config": text, "stat": json::stat(&stat) }),
     });
+    context.output.text(clients.as_deref().unwrap_or(&text));
     context.show_stat_if(parsed, &stat);
     Ok(())
 }
@@ -58,7 +63,11 @@ pub async fn reconfigure(context: &Context<'_>, entry: &Entry, parsed: &Parsed) 
     let (change, version) = wanted(entry, parsed)?;
     let root = context.clients().await.root;
     let (data, stat) = root.reconfigure(&change, version).await.map_err(|error| Failure::of(&error, None))?;
-    context.screen.out(&format!("Committed new configuration:\n{}", String::from_utf8_lossy(&data)));
+    let text = String::from_utf8_lossy(&data);
+    context.output.result(
+        || format!("Committed new configuration:\n{text}"),
+        || json!({ "config": text, "stat": json::stat(&stat) }),
+    );
     context.show_stat_if(parsed, &stat);
     Ok(())
 }

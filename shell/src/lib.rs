@@ -14,13 +14,16 @@
 
 mod acl_text;
 mod catalogue;
+mod context;
 mod ensemble;
 pub mod failure;
 mod history;
 mod invocation;
+mod json;
 mod line;
 mod nodes;
 mod options;
+mod output;
 mod permissions;
 mod quota_text;
 mod quotas;
@@ -33,6 +36,7 @@ mod terminal;
 mod watching;
 
 pub use invocation::Invocation;
+pub use output::Form;
 pub use run::run;
 pub use screen::Screen;
 pub use shell::{Next, Shell};

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ferrokeeper_client::{Client, ConnectString, Heard, Hearing, State, States, WatchOnce, WatchStream};
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::failure::Failure;
 use crate::invocation::Invocation;
+use crate::json;
+use crate::output::Form;
 use crate::render;
 use crate::screen::Screen;
 
@@ -77,6 +80,7 @@ impl Session {
             chroot: chroot.clone(),
             screen: Arc::clone(screen),
             shows: Arc::clone(shows),
+            form: invocation.form,
             last: State::Connecting,
         };
         tokio::spawn(printer.run(root.states(), root.heard(), settled));
@@ -149,6 +153,7 @@ struct Printer {
     chroot: Option<String>,
     screen: Arc<dyn Screen>,
     shows: Arc<AtomicBool>,
+    form: Form,
     last: State,
 }
 
@@ -184,10 +189,16 @@ impl Printer {
     }
 
     fn heard(&self, heard: &Result<Heard, u64>) {
-        self.print(&match heard {
-            Ok(heard) => render::heard(heard, self.path(heard)),
-            Err(missed) => format!("\n{missed} watch events came too fast to be shown"),
-        });
+        self.print(
+            || match heard {
+                Ok(heard) => render::heard(heard, self.path(heard)),
+                Err(missed) => format!("\n{missed} watch events came too fast to be shown"),
+            },
+            || match heard {
+                Ok(heard) => json::heard(heard, self.path(heard)),
+                Err(missed) => json!({ "missed": missed }),
+            },
+        );
     }
 
     /// The path as the user knows it; what lies outside of the connect string's path is shown as it is.
@@ -208,14 +219,19 @@ impl Printer {
         if name != render::state_in_events(self.last)
             && let Some(name) = name
         {
-            self.print(&render::state_changed(name));
+            self.print(|| render::state_changed(name), || json!({ "state": name }));
         }
         self.last = state;
     }
 
-    fn print(&self, text: &str) {
-        if self.shows.load(Ordering::Relaxed) {
-            self.screen.event(text);
+    /// As JSON, events go to standard error: results alone stand on standard output.
+    fn print(&self, text: impl FnOnce() -> String, event: impl FnOnce() -> Value) {
+        if !self.shows.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.form {
+            Form::Text => self.screen.event(&text()),
+            Form::Json => self.screen.err(&json!({ "event": event() }).to_string()),
         }
     }
 }

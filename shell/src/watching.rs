@@ -3,10 +3,11 @@
 use ferrokeeper_client::{WatchDepth, WatchScope};
 
 use crate::catalogue::Entry;
+use crate::context::Context;
 use crate::failure::Failure;
+use crate::failure::Outcome;
 use crate::options::Parsed;
 use crate::session::keep;
-use crate::shell::{Context, Outcome};
 
 /// `addWatch`.
 pub async fn add_watch(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {

@@ -1,0 +1,7 @@
+//! The shell against a server of ours in the same process.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod json;
+mod talk;
+mod zkcli;
