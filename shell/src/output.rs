@@ -38,6 +38,20 @@ pub fn fail(screen: &dyn Screen, form: Form, failure: &Failure) {
     }
 }
 
+/// Steps between two pictures of how far something is.
+const PROGRESS_STEP: u64 = 100;
+
+fn bar(done: u64, of: u64) -> String {
+    const WIDTH: u64 = 30;
+    let filled = done.saturating_mul(WIDTH).checked_div(of).unwrap_or(0).min(WIDTH) as usize;
+    format!("[{:.<30}] {done} of {of}", "#".repeat(filled))
+}
+
+/// So many nodes.
+pub fn nodes(count: u64) -> String {
+    if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
+}
+
 /// One command's output.
 pub struct Output<'s> {
     screen: &'s dyn Screen,
@@ -115,6 +129,18 @@ impl<'s> Output<'s> {
             }
             Form::Json => Err(failure),
         }
+    }
+
+    /// Shows how far something is. Only every hundredth step is worth a terminal's time.
+    pub fn progress(&self, done: u64, of: u64) {
+        if done.is_multiple_of(PROGRESS_STEP) {
+            self.screen.progress(&bar(done, of));
+        }
+    }
+
+    /// Takes it away again.
+    pub fn progress_is_over(&self) {
+        self.screen.progress("");
     }
 
     /// Begins a result of many parts.
@@ -224,6 +250,13 @@ mod tests {
                 count as usize
             );
         }
+    }
+
+    #[test]
+    fn progress_never_passes_the_end() {
+        assert_eq!(bar(1, 2), format!("[{}{}] 1 of 2", "#".repeat(15), ".".repeat(15)));
+        assert_eq!(bar(9, 2), format!("[{}] 9 of 2", "#".repeat(30)));
+        assert_eq!(bar(0, 0), format!("[{}] 0 of 0", ".".repeat(30)));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::options;
 use crate::output::{self, Form, Output};
 use crate::screen::Screen;
 use crate::session::Session;
-use crate::{ensemble, line, nodes, permissions, quotas, render, watching};
+use crate::{dumping, ensemble, line, nodes, permissions, quotas, render, search, watching};
 
 /// How long the first prompt waits for a connection.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -282,11 +282,16 @@ async fn on_session(context: &Context<'_>, entry: &Entry, words: &[String], vers
         C::Create => nodes::create(context, entry, parsed).await,
         C::Delete => nodes::delete(context, entry, parsed).await,
         C::DeleteAll => nodes::delete_all(context, entry, parsed).await,
+        C::DiskUsage => search::disk_usage(context, entry, parsed).await,
         C::DelQuota => quotas::delete(context, entry, parsed).await,
+        C::Export => dumping::export(context, entry, parsed).await,
+        C::Find => search::find(context, entry, parsed).await,
         C::Get => nodes::get(context, entry, parsed).await,
         C::GetAcl => permissions::get_acl(context, entry, parsed).await,
         C::GetAllChildrenNumber => nodes::count_descendants(context, entry, parsed).await,
         C::GetEphemerals => nodes::get_ephemerals(context, parsed).await,
+        C::Grep => search::grep(context, entry, parsed).await,
+        C::Import => dumping::import(context, entry, parsed).await,
         C::ListQuota => quotas::list(context, entry, parsed).await,
         C::Ls => nodes::ls(context, entry, parsed).await,
         C::Reconfig => ensemble::reconfigure(context, entry, parsed).await,
@@ -296,6 +301,7 @@ async fn on_session(context: &Context<'_>, entry: &Entry, words: &[String], vers
         C::SetQuota => quotas::set(context, entry, parsed).await,
         C::Stat => nodes::stat(context, entry, parsed).await,
         C::Sync => nodes::sync(context, entry, parsed).await,
+        C::Tree => search::tree(context, entry, parsed).await,
         C::Version if parsed.words.len() > 1 => Err(Failure::new(entry.usage())),
         C::Version => {
             context

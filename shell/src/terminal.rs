@@ -13,7 +13,7 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 use tokio::runtime::{Handle, Runtime};
 
-use crate::catalogue::CATALOGUE;
+use crate::catalogue::all;
 use crate::invocation::Invocation;
 use crate::screen::{Screen, Streams};
 use crate::shell::{Next, Shell};
@@ -69,6 +69,10 @@ impl<P: ExternalPrinter + Send> Screen for Terminal<P> {
         self.streams.err(text);
     }
 
+    fn progress(&self, text: &str) {
+        self.streams.progress(text);
+    }
+
     fn event(&self, text: &str) {
         let mut printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
         if printer.print(format!("{text}\n")).is_err() {
@@ -101,7 +105,7 @@ impl Completer for Assistant {
 }
 
 fn commands(begin: &str) -> Vec<String> {
-    CATALOGUE.iter().filter(|entry| entry.name.starts_with(begin)).map(|entry| entry.name.into()).collect()
+    all().filter(|entry| entry.name.starts_with(begin)).map(|entry| entry.name.into()).collect()
 }
 
 impl Assistant {
@@ -132,6 +136,7 @@ mod tests {
     #[test]
     fn commands_are_completed() {
         assert_eq!(commands("get"), ["get", "getAcl", "getAllChildrenNumber", "getEphemerals"]);
+        assert_eq!(commands("tr"), ["tree"]);
         assert_eq!(commands("x"), [""; 0]);
     }
 }

@@ -20,7 +20,7 @@ fn stream(printed: &[String], name: &str) -> Vec<Value> {
 
 impl Talk {
     /// The document that a line leads to.
-    async fn ask(&mut self, line: &str) -> Value {
+    pub async fn ask(&mut self, line: &str) -> Value {
         let printed = self.say(line).await;
         let documents = stream(&printed, "out");
         assert_eq!(documents.len(), 1, "{line}: {printed:?}");
@@ -28,7 +28,7 @@ impl Talk {
     }
 
     /// The error that a line leads to.
-    async fn fail(&mut self, line: &str) -> Value {
+    pub async fn fail(&mut self, line: &str) -> Value {
         let printed = self.say(line).await;
         assert_eq!(stream(&printed, "out"), [Value::Null; 0], "{line}: {printed:?}");
         let complaints = stream(&printed, "err");

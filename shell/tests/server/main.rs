@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod dumping;
 mod json;
+mod search;
 mod talk;
 mod zkcli;
