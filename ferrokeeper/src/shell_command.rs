@@ -15,6 +15,8 @@ use server::version::FULL_VERSION;
                   -waitforconnection  do nothing before there is a connection\n\
                   --json  print results as JSON, one document for each command, and errors and events as JSON on \
                   standard error; any single command takes it, too\n\n\
+                  Beyond zkCli's commands there are tree, find, grep, du, export, import, cp, mv, watch, txn and \
+                  top; a command that does not exist lists them all.\n\n\
                   Without a command, lines are read from the terminal, or from standard input. The exit code is that \
                   of the last command: 0, 1 if it failed, 127 if there is no such command."
 )]

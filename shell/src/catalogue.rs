@@ -13,6 +13,7 @@ pub enum Command {
     Close,
     Config,
     Connect,
+    Copy,
     Create,
     Delete,
     DeleteAll,
@@ -29,6 +30,7 @@ pub enum Command {
     Import,
     ListQuota,
     Ls,
+    Move,
     PrintWatches,
     Quit,
     Reconfig,
@@ -39,8 +41,11 @@ pub enum Command {
     SetQuota,
     Stat,
     Sync,
+    Top,
+    Transaction,
     Tree,
     Version,
+    Watch,
     WhoAmI,
 }
 
@@ -261,6 +266,6 @@ mod tests {
         assert!(usage.starts_with(
             "ZooKeeper -server host:port -client-configuration properties-file cmd args\n\taddWatch [-m mode] path #"
         ));
-        assert!(usage.contains("\n\tsync path\n\tversion \n\twhoami \n\tdu path"), "{usage}");
+        assert!(usage.contains("\n\tsync path\n\tversion \n\twhoami \n\tcp [-r]"), "{usage}");
     }
 }

@@ -239,6 +239,7 @@ async fn plant(
     total: u64,
 ) -> Outcome {
     let mut reader = open(file)?;
+    let mut taken = 0;
     while let Some(line) = next(&mut reader, file)? {
         let Line::Node(record) = line else { continue };
         let seed = seed(record, path, file, reader.number);
@@ -247,7 +248,8 @@ async fn plant(
             continue;
         }
         planter.plant(seed).await?;
-        context.output.progress(planter.planted, total);
+        taken += 1;
+        context.output.progress(taken, total);
     }
     planter.finish().await
 }

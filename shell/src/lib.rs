@@ -10,11 +10,15 @@
 //!                      └───────── render, failure: what is said ◄────────┘ session: events
 //! ```
 //!
+//! Beyond zkCli, every command answers in JSON if it is asked to (`output`, `json`), and there are commands of our own
+//! (`own_commands`): they search, copy, export and import subtrees, watch, and look at the ensemble.
+//!
 //! What is decided on text alone (splitting a line, reading options, printing a stat) is pure and has tests of its own.
 
 mod acl_text;
 mod catalogue;
 mod context;
+mod copying;
 mod dump;
 mod dumping;
 mod ensemble;
@@ -39,6 +43,8 @@ mod search;
 mod session;
 mod shell;
 mod terminal;
+mod top;
+mod transaction;
 mod walk;
 mod watching;
 

@@ -34,8 +34,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// `create`.
-pub async fn create(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+/// The node that `create` is to create, open to all.
+fn without_acl(entry: &Entry, parsed: &Parsed) -> Result<Create, Failure> {
     let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
     let [ephemeral, sequential, container] = ["e", "s", "c"].map(|flag| parsed.has(flag));
     if container && (ephemeral || sequential) {
@@ -66,12 +66,28 @@ pub async fn create(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Ou
     if sequential {
         node = node.sequential();
     }
-    node = match (ephemeral, container, ttl_ms) {
+    Ok(match (ephemeral, container, ttl_ms) {
         (true, ..) => node.ephemeral(),
         (_, true, _) => node.container(),
         (.., Some(ttl_ms)) => node.ttl(Duration::from_millis(ttl_ms.unsigned_abs())),
         _ => node,
-    };
+    })
+}
+
+/// The node that `create` is to create, and what its ACL makes complain.
+pub fn described(entry: &Entry, parsed: &Parsed) -> Result<(Create, Vec<String>), Failure> {
+    let node = without_acl(entry, parsed)?;
+    match parsed.argument(2).map(acl_text::parse) {
+        None => Ok((node, Vec::new())),
+        Some((acl, complaints)) => Ok((node.acl(acl), complaints)),
+    }
+}
+
+/// `create`.
+pub async fn create(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let mut node = without_acl(entry, parsed)?;
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let sequential = parsed.has("s");
     let client = context.clients().await.here;
     if let Some(text) = parsed.argument(2) {
         let (acl, complaints) = acl_text::parse(text);
@@ -246,13 +262,8 @@ fn watches(context: &Context<'_>, parsed: &Parsed, old: &str, new: &str) -> bool
 
 /// `set`. The older form `set path data version` counts if the version is a number.
 pub async fn set(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
-    let (Some(path), Some(text)) = (parsed.argument(0), parsed.argument(1)) else {
-        return Err(Failure::new(entry.usage()));
-    };
-    let data = match parsed.has("b") {
-        true => BASE64.decode(text).map_err(not_base64)?,
-        false => text.as_bytes().to_vec(),
-    };
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let data = data_to_set(entry, parsed)?;
     let old = parsed.argument(2).filter(|text| text.parse::<i32>().is_ok());
     let version = version(parsed.value("v").or(old))?;
     let client = context.clients().await.here;
@@ -260,6 +271,15 @@ pub async fn set(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outco
     context.output.document(|| json!({ "path": path, "stat": json::stat(&stat) }));
     context.show_stat_if(parsed, &stat);
     Ok(())
+}
+
+/// The data that `set` is to set.
+pub fn data_to_set(entry: &Entry, parsed: &Parsed) -> Result<Vec<u8>, Failure> {
+    let text = parsed.argument(1).ok_or_else(|| Failure::new(entry.usage()))?;
+    match parsed.has("b") {
+        true => BASE64.decode(text).map_err(not_base64),
+        false => Ok(text.as_bytes().to_vec()),
+    }
 }
 
 fn not_base64(error: DecodeError) -> Failure {

@@ -2,7 +2,8 @@
 //!
 //! With JSON, a command that is carried out prints exactly one document on standard output, `{}` if it has nothing to tell;
 //! one that fails prints an object on standard error instead. What zkCli only complains of and still exits with 0 for is a
-//! failure there, too: a program reads no complaints.
+//! failure there, too: a program reads no complaints. Where a part of a result is missing (nodes that may not be read), an error
+//! follows the document.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -64,6 +65,11 @@ impl<'s> Output<'s> {
     /// Nothing yet.
     pub fn new(screen: &'s dyn Screen, form: Form) -> Output<'s> {
         Output { screen, form, has_spoken: AtomicBool::new(false) }
+    }
+
+    /// Whether somebody looks at the results.
+    pub fn is_terminal(&self) -> bool {
+        self.screen.is_terminal()
     }
 
     /// Whether results are printed as JSON.
@@ -146,6 +152,11 @@ impl<'s> Output<'s> {
     /// Begins a result of many parts.
     pub fn list(&self, name: &'static str) -> List<'_, 's> {
         List { output: self, name, is_open: false }
+    }
+
+    /// The result comes with a later line.
+    pub fn is_continued(&self) {
+        self.has_spoken.store(true, Ordering::Relaxed);
     }
 
     /// The command was carried out.

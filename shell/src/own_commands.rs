@@ -15,9 +15,19 @@ const FIND: &[Flag] = &[
 ];
 const GREP: &[Flag] = &[DEPTH, switch("i", "Whatever the case of letters")];
 const IMPORT: &[Flag] = &[FORCE, switch("n", "Check the file and say what would be done")];
+const COPY: &[Flag] = &[FORCE, switch("r", "With everything below; ephemeral nodes are left out")];
+const WATCH: &[Flag] = &[
+    switch("r", "Everything below, too"),
+    valued("n", "End after this many events, rather than with Ctrl-C"),
+];
+const TOP: &[Flag] = &[
+    valued("n", "How often to look; without it until Ctrl-C at a terminal, else once"),
+    valued("i", "Seconds between two looks (2)"),
+];
 
 /// The commands, sorted as the others are.
 pub const OWN: &[Entry] = &[
+    own(Command::Copy, "cp", "[-r] [-f] path|file:name path|file:name", COPY),
     own(Command::DiskUsage, "du", "path", &[]),
     own(Command::Export, "export", "[-f] path file", &[FORCE]),
     own(
@@ -28,7 +38,16 @@ pub const OWN: &[Entry] = &[
     ),
     own(Command::Grep, "grep", "[-d depth] [-i] text path", GREP),
     own(Command::Import, "import", "[-n] [-f] file path", IMPORT),
+    own(Command::Move, "mv", "path path", &[]),
+    own(Command::Top, "top", "[-n times] [-i seconds]", TOP),
     own(Command::Tree, "tree", "[-d depth] path", &[DEPTH]),
+    own(
+        Command::Transaction,
+        "txn",
+        "[\"operation\"...] # without operations: one a line, then commit or abort",
+        &[],
+    ),
+    own(Command::Watch, "watch", "[-r] [-n events] path", WATCH),
 ];
 
 #[cfg(test)]

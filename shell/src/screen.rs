@@ -12,6 +12,10 @@ pub trait Screen: Send + Sync {
     fn err(&self, text: &str);
     /// How far something is, which the next text of this kind replaces; nothing when it is over. Only a terminal shows it.
     fn progress(&self, _text: &str) {}
+    /// Whether somebody looks at it, so that a picture may be drawn anew over and over.
+    fn is_terminal(&self) -> bool {
+        false
+    }
     /// A watch event, which may come while a line is typed.
     fn event(&self, text: &str) {
         self.out(text);
@@ -36,6 +40,10 @@ impl Screen for Streams {
     fn err(&self, text: &str) {
         let _turn = self.turn.lock();
         let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
     }
 
     fn progress(&self, text: &str) {

@@ -17,7 +17,8 @@ use crate::options;
 use crate::output::{self, Form, Output};
 use crate::screen::Screen;
 use crate::session::Session;
-use crate::{dumping, ensemble, line, nodes, permissions, quotas, render, search, watching};
+use crate::transaction::Draft;
+use crate::{copying, dumping, ensemble, line, nodes, permissions, quotas, render, search, top, watching};
 
 /// How long the first prompt waits for a connection.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -41,6 +42,8 @@ pub struct Shell {
     screen: Arc<dyn Screen>,
     shows_events: Arc<AtomicBool>,
     history: History,
+    /// The transaction whose operations are being typed.
+    draft: Option<Draft>,
     zone: TimeZone,
     code: u8,
 }
@@ -63,6 +66,7 @@ impl Shell {
             screen,
             shows_events: Arc::new(AtomicBool::new(true)),
             history: History::default(),
+            draft: None,
             zone: render::local_zone(),
             code: 0,
         };
@@ -89,6 +93,9 @@ impl Shell {
 
     /// What to show in front of the next line.
     pub fn prompt(&self) -> String {
+        if let Some(draft) = &self.draft {
+            return format!("[txn {}] ", draft.len() + 1);
+        }
         let state = self.session.as_ref().map_or(State::Closed, Session::state);
         format!("[zk: {}({}) {}] ", self.servers, render::state_in_prompt(state), self.history.next())
     }
@@ -112,7 +119,57 @@ impl Shell {
             return Next::Line;
         }
         self.history.push(line);
+        if self.draft.is_some() {
+            self.draft_line(line).await;
+            return Next::Line;
+        }
         self.command(line::words(line)).await
+    }
+
+    /// Adds an operation to the transaction that is being typed, or ends it.
+    async fn draft_line(&mut self, line: &str) {
+        let (screen, mut form) = (Arc::clone(&self.screen), self.invocation.form);
+        let mut words = line::words(line);
+        options::take_form(&mut words, &mut form);
+        let output = Output::new(&*screen, form);
+        let outcome = match words.first().map(String::as_str) {
+            Some("commit") => {
+                let draft = self.draft.take().unwrap_or_default();
+                self.commit(&draft, &output).await
+            }
+            Some("abort") => {
+                self.draft = None;
+                Ok(())
+            }
+            _ => self.draft.get_or_insert_default().add(line),
+        };
+        let ends = self.draft.is_none();
+        if outcome.is_ok() && ends {
+            output.end();
+        }
+        self.conclude(outcome, form);
+    }
+
+    /// Carries out a transaction between two quiet moments.
+    async fn commit(&self, draft: &Draft, output: &Output<'_>) -> Outcome {
+        let Some(session) = self.session.as_ref().filter(|session| !session.state().is_final()) else {
+            return Err(Failure::new("Not connected"));
+        };
+        session.settle().await;
+        let outcome = draft.commit(&Context { output, session, zone: &self.zone }).await;
+        session.settle().await;
+        outcome
+    }
+
+    /// Says what went wrong, and keeps the exit code.
+    fn conclude(&mut self, outcome: Outcome, form: Form) {
+        self.code = match outcome {
+            Ok(()) => 0,
+            Err(failure) => {
+                output::fail(&*self.screen, form, &failure);
+                failure.code
+            }
+        };
     }
 
     /// Carries out a command; what goes wrong is printed.
@@ -148,13 +205,7 @@ impl Shell {
         if let Some(session) = &self.session {
             session.settle().await;
         }
-        self.code = match outcome {
-            Ok(()) => 0,
-            Err(failure) => {
-                output::fail(&*self.screen, form, &failure);
-                failure.code
-            }
-        };
+        self.conclude(outcome, form);
         Next::Line
     }
 
@@ -227,6 +278,18 @@ impl Shell {
                 }
                 Some(word) => self.shows_events.store(word == "on", Ordering::Relaxed),
             },
+            Command::Transaction => {
+                let mut draft = Draft::default();
+                for operation in &words[1..] {
+                    draft.add(operation)?;
+                }
+                if words.len() > 1 {
+                    return self.commit(&draft, output).await;
+                }
+                self.draft = Some(draft);
+                output.is_continued();
+                return Ok(());
+            }
             Command::Connect => {
                 if let Some(servers) = words.get(1) {
                     self.servers.clone_from(servers);
@@ -254,6 +317,9 @@ impl Shell {
 
     /// Ends the shell. Returns the exit code: that of the last command.
     pub async fn leave(mut self) -> u8 {
+        if self.draft.take().is_some() {
+            self.conclude(Err(Failure::new("the transaction was not committed")), self.invocation.form);
+        }
         if let Some(session) = self.session.take() {
             session.settle().await;
             // As zkCli, which does not say at its end that it ends.
@@ -271,7 +337,10 @@ async fn on_session(context: &Context<'_>, entry: &Entry, words: &[String], vers
     if entry.command == C::WhoAmI {
         return permissions::who_am_i(context).await;
     }
-    if matches!(entry.command, C::Close | C::Connect | C::History | C::PrintWatches | C::Quit | C::Redo) {
+    if matches!(
+        entry.command,
+        C::Close | C::Connect | C::History | C::PrintWatches | C::Quit | C::Redo | C::Transaction
+    ) {
         return Ok(());
     }
     let parsed = &options::parse(entry.flags, entry.choice, words)?;
@@ -302,6 +371,10 @@ async fn on_session(context: &Context<'_>, entry: &Entry, words: &[String], vers
         C::Stat => nodes::stat(context, entry, parsed).await,
         C::Sync => nodes::sync(context, entry, parsed).await,
         C::Tree => search::tree(context, entry, parsed).await,
+        C::Copy => copying::copy(context, entry, parsed).await,
+        C::Move => copying::rename(context, entry, parsed).await,
+        C::Top => top::top(context, entry, parsed).await,
+        C::Watch => watching::watch(context, entry, parsed).await,
         C::Version if parsed.words.len() > 1 => Err(Failure::new(entry.usage())),
         C::Version => {
             context
@@ -309,6 +382,13 @@ async fn on_session(context: &Context<'_>, entry: &Entry, words: &[String], vers
                 .result(|| format!("ZooKeeper CLI version: {version}"), || json!({ "version": version }));
             Ok(())
         }
-        C::Close | C::Connect | C::History | C::PrintWatches | C::Quit | C::Redo | C::WhoAmI => Ok(()),
+        C::Close
+        | C::Connect
+        | C::History
+        | C::PrintWatches
+        | C::Quit
+        | C::Redo
+        | C::Transaction
+        | C::WhoAmI => Ok(()),
     }
 }

@@ -41,7 +41,7 @@ pub fn run(runtime: &Runtime, invocation: Invocation, version: &str) -> io::Resu
         editor.set_helper(Some(Assistant { runtime: runtime.handle().clone(), client }));
         match editor.readline(&shell.prompt()) {
             Ok(line) => {
-                if runtime.block_on(shell.line(line.trim_end_matches(['\r', '\n']))) == Next::End {
+                if runtime.block_on(line_or_interruption(&mut shell, &line)) == Next::End {
                     break;
                 }
             }
@@ -52,6 +52,16 @@ pub fn run(runtime: &Runtime, invocation: Invocation, version: &str) -> io::Resu
         }
     }
     Ok(runtime.block_on(shell.leave()))
+}
+
+/// Carries out a line, unless it is interrupted: then the command is given up where it waits, and the shell goes on. What was
+/// sent to a server may happen nevertheless.
+async fn line_or_interruption(shell: &mut Shell, line: &str) -> Next {
+    let interruption = tokio::signal::ctrl_c();
+    tokio::select! {
+        next = shell.line(line.trim_end_matches(['\r', '\n'])) => next,
+        Ok(()) = interruption => Next::Line,
+    }
 }
 
 /// Prints events above the line that is being typed.
@@ -71,6 +81,10 @@ impl<P: ExternalPrinter + Send> Screen for Terminal<P> {
 
     fn progress(&self, text: &str) {
         self.streams.progress(text);
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.streams.is_terminal()
     }
 
     fn event(&self, text: &str) {

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod copying;
 mod dumping;
 mod json;
 mod search;
 mod talk;
+mod watching;
 mod zkcli;

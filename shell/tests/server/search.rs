@@ -1,8 +1,11 @@
 //! Commands that walk through a subtree.
 
+use std::sync::{Arc, Mutex};
+
+use ferrokeeper_shell::{Invocation, Screen, Shell};
 use serde_json::json;
 
-use crate::talk::{Talk, runtime, start, talk};
+use crate::talk::{Paper, Talk, runtime, start, talk};
 
 async fn grow(talk: &mut Talk) {
     talk.prepare(&[
@@ -93,4 +96,61 @@ fn wide_and_deep_trees_are_walked_with_more_nodes_than_are_asked_for_at_once() {
         assert_eq!(whole["whole"], json!({ "path": "/level-0", "nodes": 252, "bytes": 240 }));
         assert_eq!(talk.say("find -data x /level-0").await.len(), 240);
     });
+}
+
+/// Does something when a line is printed, and only then lets the shell go on.
+struct Saboteur {
+    paper: Paper,
+    line: &'static str,
+    act: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Screen for Saboteur {
+    fn out(&self, text: &str) {
+        self.paper.out(text);
+        let act = self.act.lock().unwrap().take_if(|_| text == self.line);
+        if let Some(act) = act {
+            std::thread::spawn(act).join().unwrap();
+        }
+    }
+
+    fn err(&self, text: &str) {
+        self.paper.err(text);
+    }
+}
+
+#[test]
+fn nodes_that_vanish_in_front_of_a_walk_are_left_out() {
+    let running = start();
+    let runtime = runtime();
+    let mut other = runtime.block_on(talk(&running, ""));
+    runtime.block_on(async {
+        other.prepare(&["create /app", "create /app/a", "create /app/a/below"]).await;
+        // So many that the last one is listed and not yet asked for.
+        for number in 0..100 {
+            other.say(&format!("create /app/b-{number:03}")).await;
+        }
+    });
+    let server = format!("127.0.0.1:{}", running.port);
+    let act = move || {
+        // Of one, the children are listed next; the other was only seen in the list of its siblings.
+        self::runtime().block_on(async {
+            let mut other = Talk::begin(&server).await;
+            other.prepare(&["deleteall /app/a", "delete /app/b-099"]).await;
+        });
+    };
+    let words = ["-server", &format!("127.0.0.1:{}", running.port)].map(str::to_owned);
+    let screen =
+        Arc::new(Saboteur { paper: Paper::default(), line: "/app/a", act: Mutex::new(Some(Box::new(act))) });
+    runtime.block_on(async {
+        let invocation = Invocation::parse(&words).unwrap();
+        let mut shell =
+            Shell::open(invocation, "test", Arc::clone(&screen) as Arc<dyn Screen>).await.unwrap();
+        shell.line("find /app").await;
+        assert_eq!(shell.leave().await, 0);
+    });
+    let printed = screen.paper.take();
+    let found: Vec<&String> = printed.iter().filter(|line| line.starts_with("out /app")).collect();
+    assert_eq!(found.len(), 2 + 99, "{found:?}");
+    assert_eq!(found.last().unwrap().as_str(), "out /app/b-098");
 }

@@ -17,6 +17,18 @@ impl Paper {
     }
 }
 
+impl Paper {
+    /// What was printed since this was called last.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    /// Whether a text was printed, since what was printed was asked for last.
+    pub fn holds(&self, text: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+}
+
 impl Screen for Paper {
     fn out(&self, text: &str) {
         self.write("out", text);
@@ -56,7 +68,7 @@ pub fn start() -> Running {
 /// A shell that is typed at.
 pub struct Talk {
     pub shell: Shell,
-    paper: Arc<Paper>,
+    pub paper: Arc<Paper>,
 }
 
 impl Talk {
@@ -76,7 +88,7 @@ impl Talk {
 
     /// What it has printed since this was asked last.
     pub fn printed(&self) -> Vec<String> {
-        std::mem::take(&mut self.paper.0.lock().unwrap())
+        self.paper.take()
     }
 
     /// What a line makes the shell print.
