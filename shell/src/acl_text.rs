@@ -23,7 +23,8 @@ pub fn parse(text: &str) -> (Vec<Acl>, Vec<String>) {
     (acls, complaints)
 }
 
-fn perms(letters: &str, complaints: &mut Vec<String>) -> Perms {
+/// Reads permissions as letters; unknown ones are left out and complained about.
+pub fn perms(letters: &str, complaints: &mut Vec<String>) -> Perms {
     let mut perms = Perms::default();
     for letter in letters.chars() {
         perms = perms.or(match letter {

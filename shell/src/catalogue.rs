@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::options::{Choice, Flag, switch, valued};
+use crate::own_commands::OWN;
 
 /// A command of the shell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,17 +13,24 @@ pub enum Command {
     Close,
     Config,
     Connect,
+    Copy,
     Create,
     Delete,
     DeleteAll,
     DelQuota,
+    DiskUsage,
+    Export,
+    Find,
     Get,
     GetAcl,
     GetAllChildrenNumber,
     GetEphemerals,
+    Grep,
     History,
+    Import,
     ListQuota,
     Ls,
+    Move,
     PrintWatches,
     Quit,
     Reconfig,
@@ -33,7 +41,11 @@ pub enum Command {
     SetQuota,
     Stat,
     Sync,
+    Top,
+    Transaction,
+    Tree,
     Version,
+    Watch,
     WhoAmI,
 }
 
@@ -61,6 +73,16 @@ const fn entry(
     flags: &'static [Flag],
 ) -> Entry {
     Entry { command, name, synopsis, flags, choice: Choice::Free, explains: false }
+}
+
+/// A command that zkCli does not have.
+pub const fn own(
+    command: Command,
+    name: &'static str,
+    synopsis: &'static str,
+    flags: &'static [Flag],
+) -> Entry {
+    Entry { command, name, synopsis, flags, choice: Choice::Free, explains: true }
 }
 
 const QUOTAS: &[Flag] = &[
@@ -109,7 +131,7 @@ const SET_ACL: &[Flag] = &[switch("s", "stats"), valued("v", "version"), switch(
 const CONFIG: &[Flag] =
     &[switch("s", "stats"), switch("w", "watch"), switch("c", "client connection string")];
 
-/// All commands, sorted as zkCli lists them.
+/// zkCli's commands, sorted as it lists them.
 pub const CATALOGUE: &[Entry] = &[
     entry(
         Command::AddWatch,
@@ -166,7 +188,12 @@ pub const OLD_NAMES: &[(&str, &str, &str)] = &[
 pub fn find(name: &str) -> Option<&'static Entry> {
     // Newer zkCli's second word for it.
     let name = if name == "exit" { "quit" } else { name };
-    CATALOGUE.iter().find(|entry| entry.name == name)
+    all().find(|entry| entry.name == name)
+}
+
+/// All commands.
+pub fn all() -> impl Iterator<Item = &'static Entry> {
+    CATALOGUE.iter().chain(OWN)
 }
 
 impl Entry {
@@ -174,7 +201,13 @@ impl Entry {
     pub fn usage(&self) -> String {
         let mut text = format!("{} {}", self.name, self.synopsis);
         if self.explains {
-            let _ = write!(text, "\n{}", explain(self.flags));
+            let options = explain(self.flags);
+            // The line break at the end is zkCli's.
+            let options =
+                if OWN.iter().any(|own| own.name == self.name) { options.trim_end() } else { &options };
+            if !options.is_empty() {
+                let _ = write!(text, "\n{options}");
+            }
         }
         text
     }
@@ -194,7 +227,7 @@ pub fn explain(flags: &[Flag]) -> String {
 /// What the shell says when it does not know a command.
 pub fn usage() -> String {
     let mut text = String::from("ZooKeeper -server host:port -client-configuration properties-file cmd args");
-    for entry in CATALOGUE {
+    for entry in all() {
         let _ = write!(text, "\n\t{} {}", entry.name, entry.synopsis);
     }
     text
@@ -228,11 +261,11 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_usage_begins_and_ends_like_zkclis() {
+    fn the_whole_usage_is_zkclis_and_then_ours() {
         let usage = usage();
         assert!(usage.starts_with(
             "ZooKeeper -server host:port -client-configuration properties-file cmd args\n\taddWatch [-m mode] path #"
         ));
-        assert!(usage.ends_with("\n\tsync path\n\tversion \n\twhoami "), "{usage}");
+        assert!(usage.contains("\n\tsync path\n\tversion \n\twhoami \n\tcp [-r]"), "{usage}");
     }
 }

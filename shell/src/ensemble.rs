@@ -1,12 +1,15 @@
 //! Commands on the ensemble: config and reconfig.
 
 use ferrokeeper_client::{Error, Reconfig};
+use serde_json::json;
 
 use crate::catalogue::Entry;
+use crate::context::Context;
 use crate::failure::Failure;
+use crate::failure::Outcome;
+use crate::json;
 use crate::options::Parsed;
 use crate::session::keep_once;
-use crate::shell::{Context, Outcome};
 
 const CONFIG: &str = "/zookeeper/config";
 
@@ -22,10 +25,12 @@ pub async fn config(context: &Context<'_>, parsed: &Parsed) -> Outcome {
         root.get_or_null(CONFIG).await.map_err(failed)?
     };
     let text = data.map_or_else(|| "null".into(), |data| String::from_utf8_lossy(&data).into_owned());
-    context.screen.out(&match parsed.has("c") {
-        true => connect_string(&text),
-        false => text,
+    let clients = parsed.has("c").then(|| connect_string(&text));
+    context.output.document(|| match &clients {
+        Some(clients) => json!({ "clients": clients, "stat": json::stat(&stat) }),
+        None => json!({ "config": text, "stat": json::stat(&stat) }),
     });
+    context.output.text(clients.as_deref().unwrap_or(&text));
     context.show_stat_if(parsed, &stat);
     Ok(())
 }
@@ -53,12 +58,36 @@ fn client_address(member: &str) -> String {
     }
 }
 
+/// Where clients reach the members. One that listens everywhere is reached where the other members reach it.
+pub fn client_addresses(config: &str) -> Vec<String> {
+    let members = config.lines().filter_map(|line| line.split_once('='));
+    let members = members.filter(|(key, _)| key.trim().starts_with("server."));
+    members.filter_map(|(_, member)| reachable(member.trim())).collect()
+}
+
+fn reachable(member: &str) -> Option<String> {
+    let (member, client) = member.split_once(';')?;
+    let (host, port) = client.rsplit_once(':').unwrap_or(("", client));
+    if !matches!(host, "" | "0.0.0.0" | "[::]" | "[0:0:0:0:0:0:0:0]") {
+        return Some(format!("{host}:{port}"));
+    }
+    let host = match member.strip_prefix('[') {
+        Some(rest) => format!("[{}]", rest.split(']').next()?),
+        None => member.split(':').next()?.to_owned(),
+    };
+    Some(format!("{host}:{port}"))
+}
+
 /// `reconfig`.
 pub async fn reconfigure(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
     let (change, version) = wanted(entry, parsed)?;
     let root = context.clients().await.root;
     let (data, stat) = root.reconfigure(&change, version).await.map_err(|error| Failure::of(&error, None))?;
-    context.screen.out(&format!("Committed new configuration:\n{}", String::from_utf8_lossy(&data)));
+    let text = String::from_utf8_lossy(&data);
+    context.output.result(
+        || format!("Committed new configuration:\n{text}"),
+        || json!({ "config": text, "stat": json::stat(&stat) }),
+    );
     context.show_stat_if(parsed, &stat);
     Ok(())
 }
@@ -136,6 +165,13 @@ mod tests {
                       server.3=c:1:2:observer\nversion=100000000";
         assert_eq!(connect_string(config), "100000000 10.0.0.1:2181,0.0.0.0:2182,");
         assert_eq!(connect_string(""), " ");
+    }
+
+    #[test]
+    fn members_that_listen_everywhere_are_reached_where_the_others_reach_them() {
+        let config = "server.1=a:2888:3888:participant;10.0.0.1:2181\nserver.2=b:2888:3888;2182\n\
+                      server.3=[fe80::1]:1:2:observer;0.0.0.0:5\nserver.4=c:1:2\nversion=0";
+        assert_eq!(client_addresses(config), ["10.0.0.1:2181", "b:2182", "[fe80::1]:5"]);
     }
 
     #[test]

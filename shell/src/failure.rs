@@ -4,6 +4,9 @@ use ferrokeeper_client::{Error, ErrorCode, InvalidRequest, PathError};
 
 use crate::options::OptionError;
 
+/// How a command ends.
+pub type Outcome = Result<(), Failure>;
+
 /// A command's failure: what is printed, and the exit code if the shell ends with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
@@ -11,18 +14,29 @@ pub struct Failure {
     pub message: String,
     /// 1, or 127 for a command that does not exist.
     pub code: u8,
+    /// What the server said, or what Java's client would.
+    pub refusal: Option<Refusal>,
+}
+
+/// An operation that failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub code: ErrorCode,
+    /// The node as the user knows it, if it was about one.
+    pub path: Option<String>,
 }
 
 impl Failure {
     /// An ordinary failure.
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), code: 1 }
+        Failure { message: message.into(), code: 1, refusal: None }
     }
 
     /// There is no such command.
     pub fn unknown_command(name: &str) -> Failure {
         // The words stand there twice, as in zkCli.
-        Failure { message: format!("Command not found: Command not found {name}"), code: 127 }
+        Failure { code: 127, ..Failure::new(format!("Command not found: Command not found {name}")) }
     }
 
     /// A number that is none, in the words of Java's.
@@ -33,10 +47,12 @@ impl Failure {
     /// An operation on a node failed (`CliWrapperException`). `path` is the node as the user knows it; `None` where Java's
     /// exception has none.
     pub fn of(error: &Error, path: Option<&str>) -> Failure {
-        Failure::new(match error {
+        let message = match error {
             Error::Invalid(invalid) => invalid_request(invalid),
             error => refusal(code(error), path),
-        })
+        };
+        let refusal = Refusal { code: code(error), path: path.map(str::to_owned) };
+        Failure { refusal: Some(refusal), ..Failure::new(message) }
     }
 }
 

@@ -42,9 +42,9 @@ impl History {
     }
 
     /// The last eleven, numbered.
-    pub fn shown(&self) -> Vec<String> {
+    pub fn shown(&self) -> Vec<(usize, &str)> {
         let first = self.next().saturating_sub(SHOWN + 1).max(self.forgotten);
-        (first..self.next()).filter_map(|number| Some(format!("{number} - {}", self.get(number)?))).collect()
+        (first..self.next()).filter_map(|number| Some((number, self.get(number)?))).collect()
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
             history.push(&format!("line {number}"));
         }
         let shown = history.shown();
-        assert_eq!((shown.len(), shown[0].as_str(), shown[10].as_str()), (11, "2 - line 2", "12 - line 12"));
+        assert_eq!((shown.len(), shown[0], shown[10]), (11, (2, "line 2"), (12, "line 12")));
     }
 
     #[test]

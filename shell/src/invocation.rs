@@ -1,5 +1,7 @@
 //! What the shell is started with.
 
+use crate::output::Form;
+
 /// The options in front of a command, and the command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Invocation {
@@ -11,6 +13,8 @@ pub struct Invocation {
     pub read_only: bool,
     /// Whether to do nothing before there is a connection, and to give up when there is none in time.
     pub wait_for_connection: bool,
+    /// How results are printed: zkCli's text unless `--json` is there.
+    pub form: Form,
     /// The words of a command to carry out, after which the shell ends; none for a dialogue.
     pub command: Vec<String>,
     /// What is said about the options before anything else.
@@ -26,6 +30,7 @@ impl Invocation {
             timeout_ms: 30_000,
             read_only: false,
             wait_for_connection: false,
+            form: Form::Text,
             command: Vec::new(),
             complaints: Vec::new(),
         };
@@ -45,6 +50,7 @@ impl Invocation {
                 }
                 "-r" => invocation.read_only = true,
                 "-waitforconnection" => invocation.wait_for_connection = true,
+                "--json" => invocation.form = Form::Json,
                 "-client-configuration" => {
                     return Err(format!(
                         "-client-configuration {} cannot be used: this shell has no TLS and no SASL yet",
@@ -85,6 +91,8 @@ mod tests {
         assert_eq!((invocation.servers.as_str(), invocation.timeout_ms), ("a:1,b:2/app", 500));
         assert!(invocation.read_only);
         assert_eq!(invocation.command, ["ls", "-s", "/", "-r"]);
+        assert_eq!(invocation.form, Form::Text);
+        assert_eq!(read("--json ls /").unwrap().form, Form::Json);
     }
 
     #[test]

@@ -8,14 +8,17 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine as _};
 use ferrokeeper_client::{Call, Client, Create, Error, ErrorCode, Multi, Stat, TTL_MAX, Version, child_path};
+use serde_json::{Map, json};
 
 use crate::acl_text;
 use crate::catalogue::{Entry, explain};
+use crate::context::Context;
+use crate::failure::Outcome;
 use crate::failure::{Failure, code, exception};
+use crate::json;
 use crate::options::Parsed;
 use crate::render;
 use crate::session::keep_once;
-use crate::shell::{Context, Outcome};
 
 /// Multis of `deleteall` under way at once, as in Java (`ZKUtil.deleteInBatch`).
 const BATCHES_IN_FLIGHT: usize = 10;
@@ -31,8 +34,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// `create`.
-pub async fn create(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+/// The node that `create` is to create, open to all.
+fn without_acl(entry: &Entry, parsed: &Parsed) -> Result<Create, Failure> {
     let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
     let [ephemeral, sequential, container] = ["e", "s", "c"].map(|flag| parsed.has(flag));
     if container && (ephemeral || sequential) {
@@ -63,34 +66,51 @@ pub async fn create(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Ou
     if sequential {
         node = node.sequential();
     }
-    node = match (ephemeral, container, ttl_ms) {
+    Ok(match (ephemeral, container, ttl_ms) {
         (true, ..) => node.ephemeral(),
         (_, true, _) => node.container(),
         (.., Some(ttl_ms)) => node.ttl(Duration::from_millis(ttl_ms.unsigned_abs())),
         _ => node,
-    };
+    })
+}
+
+/// The node that `create` is to create, and what its ACL makes complain.
+pub fn described(entry: &Entry, parsed: &Parsed) -> Result<(Create, Vec<String>), Failure> {
+    let node = without_acl(entry, parsed)?;
+    match parsed.argument(2).map(acl_text::parse) {
+        None => Ok((node, Vec::new())),
+        Some((acl, complaints)) => Ok((node.acl(acl), complaints)),
+    }
+}
+
+/// `create`.
+pub async fn create(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
+    let mut node = without_acl(entry, parsed)?;
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let sequential = parsed.has("s");
     let client = context.clients().await.here;
     if let Some(text) = parsed.argument(2) {
         let (acl, complaints) = acl_text::parse(text);
-        context.complain(&complaints);
+        complaints.iter().for_each(|complaint| context.output.warn(complaint));
         if acl.is_empty() {
             check_path(&client, &if sequential { format!("{path}1") } else { path.to_owned() })?;
-            context.screen.err(&exception(ErrorCode::InvalidAcl, None));
+            context.output.remark(&exception(ErrorCode::InvalidAcl, None));
             return Err(Failure::of(&Error::Refused(ErrorCode::InvalidAcl), None));
         }
         node = node.acl(acl);
     }
     match client.create(node).await {
         Ok(created) => {
-            context.screen.err(&format!("Created {}", created.path));
+            context.output.remark(&format!("Created {}", created.path));
+            context.output.document(|| json!({ "path": created.path, "stat": json::stat(&created.stat) }));
             Ok(())
         }
         Err(error) => {
             match code(&error) {
                 ErrorCode::EphemeralOnLocalSession => {
-                    context.screen.err("Unable to create ephemeral node on a local session");
+                    context.output.remark("Unable to create ephemeral node on a local session");
                 }
-                ErrorCode::InvalidAcl => context.screen.err(&exception(ErrorCode::InvalidAcl, Some(path))),
+                ErrorCode::InvalidAcl => context.output.remark(&exception(ErrorCode::InvalidAcl, Some(path))),
                 _ => {}
             }
             // Java checks the name that a sequential node may get.
@@ -127,7 +147,7 @@ pub async fn delete(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Ou
     let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
     let old = parsed.argument(1);
     if old.is_some() {
-        context.screen.err(
+        context.output.warn(
             "'delete path [version]' has been deprecated. Please use 'delete [-v version] path' instead.",
         );
     }
@@ -154,7 +174,7 @@ pub async fn delete_all(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -
         return Ok(());
     }
     if !delete_in_batches(&client, &tree, batch_size as usize).await {
-        context.screen.err("Failed to delete some node(s) in the subtree!");
+        return context.output.complain("Failed to delete some node(s) in the subtree!");
     }
     Ok(())
 }
@@ -218,8 +238,9 @@ pub async fn get(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outco
     } else {
         client.get_or_null(path).await.map_err(|error| Failure::of(&error, Some(path)))?
     };
+    context.output.document(|| json::node(path, data.as_deref(), &stat));
     let data = data.unwrap_or_else(|| b"null".to_vec());
-    context.screen.out(&if parsed.has("x") {
+    context.output.text(&if parsed.has("x") {
         render::hex_dump(&data)
     } else if parsed.has("b") {
         BASE64.encode(&data)
@@ -234,26 +255,31 @@ pub async fn get(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outco
 fn watches(context: &Context<'_>, parsed: &Parsed, old: &str, new: &str) -> bool {
     let is_old = parsed.argument(1).is_some();
     if is_old {
-        context.screen.err(&format!("{old} has been deprecated. Please use {new} instead."));
+        context.output.warn(&format!("{old} has been deprecated. Please use {new} instead."));
     }
     is_old || parsed.has("w")
 }
 
 /// `set`. The older form `set path data version` counts if the version is a number.
 pub async fn set(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
-    let (Some(path), Some(text)) = (parsed.argument(0), parsed.argument(1)) else {
-        return Err(Failure::new(entry.usage()));
-    };
-    let data = match parsed.has("b") {
-        true => BASE64.decode(text).map_err(not_base64)?,
-        false => text.as_bytes().to_vec(),
-    };
+    let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
+    let data = data_to_set(entry, parsed)?;
     let old = parsed.argument(2).filter(|text| text.parse::<i32>().is_ok());
     let version = version(parsed.value("v").or(old))?;
     let client = context.clients().await.here;
     let stat = client.set(path, &data, version).await.map_err(|error| Failure::of(&error, Some(path)))?;
+    context.output.document(|| json!({ "path": path, "stat": json::stat(&stat) }));
     context.show_stat_if(parsed, &stat);
     Ok(())
+}
+
+/// The data that `set` is to set.
+pub fn data_to_set(entry: &Entry, parsed: &Parsed) -> Result<Vec<u8>, Failure> {
+    let text = parsed.argument(1).ok_or_else(|| Failure::new(entry.usage()))?;
+    match parsed.has("b") {
+        true => BASE64.decode(text).map_err(not_base64),
+        false => Ok(text.as_bytes().to_vec()),
+    }
 }
 
 fn not_base64(error: DecodeError) -> Failure {
@@ -266,22 +292,30 @@ fn not_base64(error: DecodeError) -> Failure {
 /// `ls`, and `ls2`. The older form `ls path watch` is warned of.
 pub async fn ls(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
     if parsed.has("?") {
-        context.screen.out(format!("usage: ls [options] path\n{}", explain(entry.flags)).trim_end());
+        context.output.text(format!("usage: ls [options] path\n{}", explain(entry.flags)).trim_end());
     }
     let watches = watches(context, parsed, "'ls path [watch]'", "'ls [-w] path'");
     let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
     let client = context.clients().await.here;
     if parsed.has("R") {
-        return visit(&client, path, watches, async |path| {
-            context.screen.out(path);
+        let mut list = context.output.list("nodes");
+        let outcome = visit(&client, path, watches, async |path| {
+            list.push(|| path.to_owned(), || json!(path));
             Ok(())
         })
         .await;
+        if outcome.is_ok() || list.is_open() {
+            list.end(Map::new());
+        }
+        return outcome;
     }
     let (mut names, stat) =
         children(&client, path, watches).await.map_err(|error| Failure::of(&error, Some(path)))?;
     names.sort_unstable();
-    context.screen.out(&render::list(&names));
+    context.output.result(
+        || render::list(&names),
+        || json!({ "path": path, "children": names, "stat": json::stat(&stat) }),
+    );
     context.show_stat_if(parsed, &stat);
     Ok(())
 }
@@ -340,6 +374,7 @@ pub async fn stat(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outc
         client.exists(path).await.map_err(failed)?
     };
     let stat = stat.ok_or_else(|| failed(Error::Refused(ErrorCode::NoNode)))?;
+    context.output.document(|| json!({ "path": path, "stat": json::stat(&stat) }));
     context.show_stat(&stat);
     Ok(())
 }
@@ -349,11 +384,16 @@ pub async fn sync(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outc
     let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
     let client = context.clients().await.here;
     match client.sync(path).await {
-        Ok(()) => context.screen.out("Sync is OK"),
-        Err(error @ Error::Invalid(_)) => return Err(Failure::of(&error, Some(path))),
-        Err(error) => context.screen.out(&format!("Sync has failed. rc={}", code(&error).to_wire())),
+        Ok(()) => {
+            context.output.text("Sync is OK");
+            Ok(())
+        }
+        Err(error @ Error::Invalid(_)) => Err(Failure::of(&error, Some(path))),
+        Err(error) => {
+            let text = format!("Sync has failed. rc={}", code(&error).to_wire());
+            context.output.complain_of(&error, path, &text)
+        }
     }
-    Ok(())
 }
 
 /// `getEphemerals`.
@@ -361,7 +401,7 @@ pub async fn get_ephemerals(context: &Context<'_>, parsed: &Parsed) -> Outcome {
     let prefix = parsed.argument(0).unwrap_or("/");
     let client = context.clients().await.here;
     let paths = client.ephemerals(prefix).await.map_err(|error| Failure::of(&error, Some(prefix)))?;
-    context.screen.out(&render::list(&paths));
+    context.output.result(|| render::list(&paths), || json!({ "paths": paths }));
     Ok(())
 }
 
@@ -370,6 +410,6 @@ pub async fn count_descendants(context: &Context<'_>, entry: &Entry, parsed: &Pa
     let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
     let client = context.clients().await.here;
     let count = client.count_descendants(path).await.map_err(|error| Failure::of(&error, Some(path)))?;
-    context.screen.out(&count.to_string());
+    context.output.result(|| count.to_string(), || json!({ "path": path, "count": count }));
     Ok(())
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::output::Form;
+
 /// One option.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flag {
@@ -120,6 +122,15 @@ pub fn parse(flags: &'static [Flag], choice: Choice, words: &[String]) -> Result
         return Err(OptionError::MissingOption(flags));
     }
     Ok(parser.parsed)
+}
+
+/// Takes `--json` away, which every command has, and turns it into the form. Behind `--` it is a word like any other.
+pub fn take_form(words: &mut Vec<String>, form: &mut Form) {
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    if let Some(at) = words[..end].iter().skip(1).position(|word| word == "--json") {
+        words.remove(at + 1);
+        *form = Form::Json;
+    }
 }
 
 struct Parser {
@@ -269,6 +280,19 @@ mod tests {
         for line in ["set -v", "set -v -s", "set -v --"] {
             assert_eq!(complain(line), missing, "{line}");
         }
+    }
+
+    #[test]
+    fn any_command_takes_json_but_not_behind_two_hyphens() {
+        let take = |line: &str| {
+            let (mut words, mut form) = (crate::line::words(line), Form::Text);
+            take_form(&mut words, &mut form);
+            (words.join(" "), form)
+        };
+        assert_eq!(take("get --json /a"), ("get /a".to_owned(), Form::Json));
+        assert_eq!(take("get /a"), ("get /a".to_owned(), Form::Text));
+        assert_eq!(take("create /a -- --json"), ("create /a -- --json".to_owned(), Form::Text));
+        assert_eq!(take("--json"), ("--json".to_owned(), Form::Text));
     }
 
     #[test]

@@ -1,22 +1,26 @@
 //! Commands on ACLs and identities: getAcl, setAcl, addauth, whoami.
 
-use ferrokeeper_client::{Error, ErrorCode};
+use ferrokeeper_client::{ClientInfo, Error, ErrorCode};
+use serde_json::json;
 
 use crate::acl_text;
 use crate::catalogue::Entry;
+use crate::context::Context;
+use crate::failure::Outcome;
 use crate::failure::{Failure, code, exception};
+use crate::json;
 use crate::nodes::{check_path, version, visit};
 use crate::options::Parsed;
 use crate::render;
-use crate::shell::{Context, Outcome};
 
 /// `getAcl`.
 pub async fn get_acl(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
     let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
     let client = context.clients().await.here;
     let (acls, stat) = client.get_acl(path).await.map_err(|error| Failure::of(&error, Some(path)))?;
+    context.output.document(|| json!({ "path": path, "acl": json::acl(&acls), "stat": json::stat(&stat) }));
     for acl in &acls {
-        context.screen.out(&render::acl(acl));
+        context.output.text(&render::acl(acl));
     }
     context.show_stat_if(parsed, &stat);
     Ok(())
@@ -28,27 +32,34 @@ pub async fn set_acl(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> O
         return Err(Failure::new(entry.usage()));
     };
     let (acl, complaints) = acl_text::parse(text);
-    context.complain(&complaints);
+    complaints.iter().for_each(|complaint| context.output.warn(complaint));
     let version = version(parsed.value("v"))?;
     let client = context.clients().await.here;
     if parsed.has("R") {
-        return visit(&client, path, false, async |path| {
+        let mut refused = Vec::new();
+        visit(&client, path, false, async |path| {
             let result = match acl.is_empty() {
                 true => Err(Error::Refused(ErrorCode::InvalidAcl)),
                 false => client.set_acl(path, &acl, version).await,
             };
             if let Err(error) = result {
-                context.screen.out(&exception(code(&error), Some(path)));
+                context.output.text(&exception(code(&error), Some(path)));
+                if context.output.is_json() {
+                    refused.push(json!({ "path": path, "code": format!("{:?}", code(&error)) }));
+                }
             }
             Ok(())
         })
-        .await;
+        .await?;
+        context.output.document(|| json!({ "path": path, "refused": refused }));
+        return Ok(());
     }
     if acl.is_empty() {
         check_path(&client, path)?;
         return Err(Failure::of(&Error::Refused(ErrorCode::InvalidAcl), None));
     }
     let stat = client.set_acl(path, &acl, version).await.map_err(|error| Failure::of(&error, Some(path)))?;
+    context.output.document(|| json!({ "path": path, "stat": json::stat(&stat) }));
     context.show_stat_if(parsed, &stat);
     Ok(())
 }
@@ -59,7 +70,8 @@ pub async fn add_auth(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> 
     let auth = parsed.argument(1).unwrap_or("");
     let client = context.clients().await.here;
     match client.add_credentials(scheme, auth.as_bytes()).await {
-        Ok(()) | Err(Error::AuthFailed) => Ok(()),
+        Ok(()) => Ok(()),
+        Err(Error::AuthFailed) if !context.output.is_json() => Ok(()),
         Err(error) => Err(Failure::of(&error, None)),
     }
 }
@@ -68,9 +80,13 @@ pub async fn add_auth(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> 
 pub async fn who_am_i(context: &Context<'_>) -> Outcome {
     let client = context.clients().await.here;
     let identities = client.who_am_i().await.map_err(|error| Failure::of(&error, None))?;
-    context.screen.out("Auth scheme: User");
-    for identity in identities {
-        context.screen.out(&format!("{}: {}", identity.scheme, identity.user));
+    context.output.text("Auth scheme: User");
+    for identity in &identities {
+        context.output.text(&format!("{}: {}", identity.scheme, identity.user));
     }
+    context.output.document(|| {
+        let identity = |identity: &ClientInfo| json!({ "scheme": identity.scheme, "user": identity.user });
+        json!({ "identities": identities.iter().map(identity).collect::<Vec<_>>() })
+    });
     Ok(())
 }

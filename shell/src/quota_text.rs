@@ -38,6 +38,11 @@ impl Track {
         self.0.insert(key.to_owned(), value);
     }
 
+    /// As an object; -1 stands there as it is stored.
+    pub fn to_json(&self) -> serde_json::Value {
+        self.0.iter().map(|(key, value)| (key.clone(), serde_json::Value::from(*value))).collect()
+    }
+
     /// Takes over the limits that are set in another one.
     pub fn take_over(&mut self, other: &Track) {
         for (key, &value) in &other.0 {

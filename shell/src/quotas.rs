@@ -1,14 +1,16 @@
 //! Commands on quotas. A quota is a node below `/zookeeper/quota`, whatever the connect string's path is.
 
 use ferrokeeper_client::{Client, Create, Error, ErrorCode, Version, child_path};
+use serde_json::{Map, Value, json};
 
 use crate::catalogue::Entry;
+use crate::context::Context;
 use crate::failure::Failure;
+use crate::failure::Outcome;
 use crate::nodes::visit;
 use crate::options::Parsed;
 use crate::quota_text::{BYTES, BYTES_HARD, COUNT, COUNT_HARD, Track};
 use crate::session::Clients;
-use crate::shell::{Context, Outcome};
 
 const ROOT: &str = "/zookeeper/quota";
 const LIMITS: &str = "zookeeper_limits";
@@ -54,19 +56,21 @@ pub async fn list(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outc
     let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
     let clients = context.clients().await;
     let place = Place::of(&clients, path);
-    context.screen.err(&format!("absolute path is {}", place.limits()));
+    context.output.remark(&format!("absolute path is {}", place.limits()));
+    let mut document = Map::from_iter([("path".to_owned(), json!(path))]);
     for (what, node) in [("quota", place.limits()), ("stat", place.stats())] {
         let data = match clients.root.get(&node).await {
             Ok((data, _)) => data,
             Err(Error::Refused(ErrorCode::NoNode)) => {
-                context.screen.err(&format!("quota for {path} does not exist."));
-                return Ok(());
+                return context.output.complain(&format!("quota for {path} does not exist."));
             }
             Err(error) => return Err(Failure::of(&error, Some(&node))),
         };
         let track = Track::parse(&data).ok_or_else(malformed)?;
-        context.screen.out(&format!("Output {what} for {path} {track}"));
+        context.output.text(&format!("Output {what} for {path} {track}"));
+        document.insert(what.to_owned(), track.to_json());
     }
+    context.output.document(|| Value::Object(document));
     Ok(())
 }
 
@@ -78,8 +82,7 @@ pub async fn delete(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Ou
     let limits = place.limits();
     let failed = |error: Error| Failure::of(&error, Some(&limits));
     if clients.root.exists(&limits).await.map_err(failed)?.is_none() {
-        context.screen.out(&format!("Quota does not exist for {path}"));
-        return Ok(());
+        return context.output.complain_as_result(&format!("Quota does not exist for {path}"));
     }
     let mut track = read(&clients.root, &limits).await?;
     let keys: Vec<&str> = KEYS.iter().filter(|(flag, _)| parsed.has(flag)).map(|(_, key)| *key).collect();
@@ -114,15 +117,11 @@ async fn remove(client: &Client, mut folder: String) -> Outcome {
 pub async fn set(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
     let path = parsed.argument(0).ok_or_else(|| Failure::new(entry.usage()))?;
     if path.starts_with(ROOT) {
-        context.screen.err(&format!("cannot set a quota under the path: {ROOT}"));
-        return Ok(());
+        return context.output.complain(&format!("cannot set a quota under the path: {ROOT}"));
     }
     let limits = match wanted(parsed) {
         Ok(limits) => limits,
-        Err(complaint) => {
-            context.screen.err(complaint);
-            return Ok(());
-        }
+        Err(complaint) => return context.output.complain(complaint),
     };
     let clients = context.clients().await;
     // The node's path is checked, and told, as the user knows it.
@@ -233,7 +232,10 @@ async fn store(context: &Context<'_>, client: &Client, place: &Place, limits: Tr
 
 fn warn(context: &Context<'_>, limits: &Track, used: &Track) {
     for warning in limits.warnings(used) {
-        context.screen.out(&warning);
+        match context.output.is_json() {
+            true => context.output.warn(&warning),
+            false => context.output.text(&warning),
+        }
     }
 }
 

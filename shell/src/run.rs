@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 use crate::invocation::Invocation;
+use crate::output::{self, Form};
 use crate::screen::{Screen, Streams};
 use crate::shell::{Next, Shell};
 use crate::terminal;
@@ -18,19 +19,23 @@ const LINE_BYTES_MAX: u64 = 2 << 20;
 pub fn run(invocation: Invocation, version: &str) -> io::Result<u8> {
     // One thread besides this one: it keeps the session alive while this one waits for a line.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    for complaint in &invocation.complaints {
-        eprintln!("{complaint}");
-    }
     let command = invocation.command.clone();
+    let form = invocation.form;
     let is_dialogue = command.is_empty() && io::stdin().is_terminal();
     if is_dialogue {
+        for complaint in &invocation.complaints {
+            eprintln!("{complaint}");
+        }
         return terminal::run(&runtime, invocation, version);
     }
     let screen: Arc<dyn Screen> = Arc::new(Streams::default());
+    for complaint in &invocation.complaints {
+        output::warn(&*screen, form, complaint);
+    }
     let mut shell = match runtime.block_on(Shell::open(invocation, version, Arc::clone(&screen))) {
         Ok(shell) => shell,
         Err(failure) => {
-            screen.err(&failure.message);
+            output::fail(&*screen, form, &failure);
             return Ok(failure.code);
         }
     };
@@ -43,7 +48,9 @@ pub fn run(invocation: Invocation, version: &str) -> io::Result<u8> {
 }
 
 fn read_lines(runtime: &Runtime, shell: &mut Shell, screen: &dyn Screen) -> io::Result<()> {
-    screen.out("Welcome to Ferrokeeper!");
+    if shell.form() == Form::Text {
+        screen.out("Welcome to Ferrokeeper!");
+    }
     let mut stdin = io::stdin().lock();
     loop {
         let mut bytes = Vec::new();

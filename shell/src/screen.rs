@@ -1,6 +1,6 @@
 //! Where the shell's words go.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 
 /// Standard output and standard error, or whatever stands in for them. Commands and watch events write from different
@@ -10,6 +10,12 @@ pub trait Screen: Send + Sync {
     fn out(&self, text: &str);
     /// A complaint, or what zkCli takes for one: it also says there what it has created.
     fn err(&self, text: &str);
+    /// How far something is, which the next text of this kind replaces; nothing when it is over. Only a terminal shows it.
+    fn progress(&self, _text: &str) {}
+    /// Whether somebody looks at it, so that a picture may be drawn anew over and over.
+    fn is_terminal(&self) -> bool {
+        false
+    }
     /// A watch event, which may come while a line is typed.
     fn event(&self, text: &str) {
         self.out(text);
@@ -34,5 +40,17 @@ impl Screen for Streams {
     fn err(&self, text: &str) {
         let _turn = self.turn.lock();
         let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    fn progress(&self, text: &str) {
+        let mut stderr = io::stderr().lock();
+        if stderr.is_terminal() {
+            // Back to the beginning of the line; what remains of the old text goes.
+            let _ = write!(stderr, "\r{text}\x1b[K").and_then(|()| stderr.flush());
+        }
     }
 }

@@ -1,14 +1,20 @@
 //! The shell's session, and the task that prints what it hears.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, ConnectString, Heard, Hearing, State, States, WatchOnce, WatchStream};
+use ferrokeeper_client::{
+    Client, ConnectString, Heard, Hearing, Host, State, States, WatchDepth, WatchOnce, WatchStream,
+};
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::copying::is_within;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
+use crate::json;
+use crate::output::Form;
 use crate::render;
 use crate::screen::Screen;
 
@@ -25,9 +31,24 @@ const SETTLE_MAX: usize = 4;
 pub struct Session {
     /// Sees the server's root, whatever the connect string says.
     root: Client,
+    hosts: Vec<Host>,
     chroot: Option<String>,
     timeout: Duration,
     settle: mpsc::Sender<oneshot::Sender<()>>,
+    hushed: Hushed,
+}
+
+/// Where events are not printed, because a command does that itself.
+type Hushed = Arc<Mutex<Option<(String, WatchDepth)>>>;
+
+/// Ends with this.
+#[derive(Debug)]
+pub struct Hush(Hushed);
+
+impl Drop for Hush {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// Clients for one command.
@@ -64,23 +85,37 @@ impl Session {
     ) -> Result<Session, Failure> {
         let wrong = |reason: String| Failure::new(format!("Cannot connect to {servers}: {reason}"));
         let ConnectString { hosts, chroot } = servers.parse().map_err(|error| wrong(format!("{error}")))?;
-        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let timeout = Duration::from_millis(invocation.timeout_ms);
-        let root = Client::builder(&hosts.join(","))
+        let root = Client::builder(&names.join(","))
             .session_timeout(timeout)
             .operation_timeout(Some(timeout))
             .read_only(invocation.read_only)
             .start()
             .map_err(|error| wrong(error.to_string()))?;
         let (settle, settled) = mpsc::channel(SETTLE_MAX);
+        let hushed = Hushed::default();
         let printer = Printer {
+            hushed: Arc::clone(&hushed),
             chroot: chroot.clone(),
             screen: Arc::clone(screen),
             shows: Arc::clone(shows),
+            form: invocation.form,
             last: State::Connecting,
         };
         tokio::spawn(printer.run(root.states(), root.heard(), settled));
-        Ok(Session { root, chroot, timeout, settle })
+        Ok(Session { root, hosts, chroot, timeout, settle, hushed })
+    }
+
+    /// Keeps events from being printed, as long as the result lives: those that a watch on a node of the server tells.
+    pub fn hush(&self, full_path: String, depth: WatchDepth) -> Hush {
+        *self.hushed.lock().unwrap_or_else(PoisonError::into_inner) = Some((full_path, depth));
+        Hush(Arc::clone(&self.hushed))
+    }
+
+    /// The servers of the connect string.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
     }
 
     /// What it is doing.
@@ -149,6 +184,8 @@ struct Printer {
     chroot: Option<String>,
     screen: Arc<dyn Screen>,
     shows: Arc<AtomicBool>,
+    form: Form,
+    hushed: Hushed,
     last: State,
 }
 
@@ -184,10 +221,28 @@ impl Printer {
     }
 
     fn heard(&self, heard: &Result<Heard, u64>) {
-        self.print(&match heard {
-            Ok(heard) => render::heard(heard, self.path(heard)),
-            Err(missed) => format!("\n{missed} watch events came too fast to be shown"),
-        });
+        if self.is_hushed(heard) {
+            return;
+        }
+        self.print(
+            || match heard {
+                Ok(heard) => render::heard(heard, self.path(heard)),
+                Err(missed) => format!("\n{missed} watch events came too fast to be shown"),
+            },
+            || match heard {
+                Ok(heard) => json::heard(heard, self.path(heard)),
+                Err(missed) => json!({ "missed": missed }),
+            },
+        );
+    }
+
+    fn is_hushed(&self, heard: &Result<Heard, u64>) -> bool {
+        let hushed = self.hushed.lock().unwrap_or_else(PoisonError::into_inner);
+        match (heard, &*hushed) {
+            (Ok(Heard::Node(event)), Some((path, WatchDepth::Node))) => event.path == *path,
+            (Ok(Heard::Node(event)), Some((path, WatchDepth::Recursive))) => is_within(&event.path, path),
+            _ => false,
+        }
     }
 
     /// The path as the user knows it; what lies outside of the connect string's path is shown as it is.
@@ -208,14 +263,19 @@ impl Printer {
         if name != render::state_in_events(self.last)
             && let Some(name) = name
         {
-            self.print(&render::state_changed(name));
+            self.print(|| render::state_changed(name), || json!({ "state": name }));
         }
         self.last = state;
     }
 
-    fn print(&self, text: &str) {
-        if self.shows.load(Ordering::Relaxed) {
-            self.screen.event(text);
+    /// As JSON, events go to standard error: results alone stand on standard output.
+    fn print(&self, text: impl FnOnce() -> String, event: impl FnOnce() -> Value) {
+        if !self.shows.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.form {
+            Form::Text => self.screen.event(&text()),
+            Form::Json => self.screen.err(&json!({ "event": event() }).to_string()),
         }
     }
 }

@@ -13,7 +13,7 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 use tokio::runtime::{Handle, Runtime};
 
-use crate::catalogue::CATALOGUE;
+use crate::catalogue::all;
 use crate::invocation::Invocation;
 use crate::screen::{Screen, Streams};
 use crate::shell::{Next, Shell};
@@ -41,7 +41,7 @@ pub fn run(runtime: &Runtime, invocation: Invocation, version: &str) -> io::Resu
         editor.set_helper(Some(Assistant { runtime: runtime.handle().clone(), client }));
         match editor.readline(&shell.prompt()) {
             Ok(line) => {
-                if runtime.block_on(shell.line(line.trim_end_matches(['\r', '\n']))) == Next::End {
+                if runtime.block_on(line_or_interruption(&mut shell, &line)) == Next::End {
                     break;
                 }
             }
@@ -52,6 +52,16 @@ pub fn run(runtime: &Runtime, invocation: Invocation, version: &str) -> io::Resu
         }
     }
     Ok(runtime.block_on(shell.leave()))
+}
+
+/// Carries out a line, unless it is interrupted: then the command is given up where it waits, and the shell goes on. What was
+/// sent to a server may happen nevertheless.
+async fn line_or_interruption(shell: &mut Shell, line: &str) -> Next {
+    let interruption = tokio::signal::ctrl_c();
+    tokio::select! {
+        next = shell.line(line.trim_end_matches(['\r', '\n'])) => next,
+        Ok(()) = interruption => Next::Line,
+    }
 }
 
 /// Prints events above the line that is being typed.
@@ -67,6 +77,14 @@ impl<P: ExternalPrinter + Send> Screen for Terminal<P> {
 
     fn err(&self, text: &str) {
         self.streams.err(text);
+    }
+
+    fn progress(&self, text: &str) {
+        self.streams.progress(text);
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.streams.is_terminal()
     }
 
     fn event(&self, text: &str) {
@@ -101,7 +119,7 @@ impl Completer for Assistant {
 }
 
 fn commands(begin: &str) -> Vec<String> {
-    CATALOGUE.iter().filter(|entry| entry.name.starts_with(begin)).map(|entry| entry.name.into()).collect()
+    all().filter(|entry| entry.name.starts_with(begin)).map(|entry| entry.name.into()).collect()
 }
 
 impl Assistant {
@@ -132,6 +150,7 @@ mod tests {
     #[test]
     fn commands_are_completed() {
         assert_eq!(commands("get"), ["get", "getAcl", "getAllChildrenNumber", "getEphemerals"]);
+        assert_eq!(commands("tr"), ["tree"]);
         assert_eq!(commands("x"), [""; 0]);
     }
 }
