@@ -94,6 +94,7 @@ pub struct Application {
     calm: Calm,
     bug: Option<Bug>,
     last_write: Option<Vec<u8>>,
+    last_result: Result<Response, Error>,
     tally: Rc<RefCell<Tally>>,
 }
 
@@ -164,6 +165,7 @@ impl Application {
             calm: Calm::NotYet,
             bug,
             last_write: None,
+            last_result: Ok(Response::Empty),
             tally,
         }
     }
@@ -371,9 +373,6 @@ impl Application {
             if outputs.is_empty() {
                 return Ok(());
             }
-            if self.bug == Some(Bug::ResultsSwapped) {
-                swap_results(&mut outputs);
-            }
             for output in outputs {
                 self.carry_out(scene, output)?;
             }
@@ -391,7 +390,12 @@ impl Application {
                 scene.network.dial(&mut scene.schedule, place, host, Port::Client, 0);
             }
             Output::Hang => self.hang_up(scene),
-            Output::Completed { token, result } => self.on_completed(scene, token, result)?,
+            Output::Completed { token, mut result } => {
+                if self.bug == Some(Bug::ResultsSwapped) && result.is_ok() {
+                    std::mem::swap(&mut result, &mut self.last_result);
+                }
+                self.on_completed(scene, token, result)?;
+            }
             Output::Note { sink, note } => {
                 scene.note(|| format!("application {}, watch {sink}: {note:?}", self.name));
                 let fired =
@@ -605,16 +609,5 @@ impl Party for Application {
     fn judge(&self, model: &Model) -> Verdict {
         let result = self.book.judge(model, &mut self.tally.borrow_mut());
         result.map_err(|violation| self.sign(violation))
-    }
-}
-
-/// Gives the results of the first two calls that succeed to each other's callers.
-fn swap_results(outputs: &mut [Output<u64, u64>]) {
-    let mut results = outputs.iter_mut().filter_map(|output| match output {
-        Output::Completed { result: result @ Ok(_), .. } => Some(result),
-        _ => None,
-    });
-    if let (Some(first), Some(second)) = (results.next(), results.next()) {
-        std::mem::swap(first, second);
     }
 }

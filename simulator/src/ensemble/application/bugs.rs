@@ -9,7 +9,7 @@ pub enum Bug {
     WatchesSinceLastEvent,
     /// The handshake does not say what was seen.
     ZxidForgotten,
-    /// Two results that come together are given to each other's callers.
+    /// Every result is given to the next caller.
     ResultsSwapped,
     /// The last write of a connection is sent again on the next one.
     WriteRepeated,
