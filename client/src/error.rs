@@ -22,7 +22,7 @@ pub enum Error {
         code: ErrorCode,
     },
     /// The connection was lost before the answer came. The session lives on, and the client looks for another
-    /// server.
+    /// server; unless the client gave both up while a write was under way, and says so to everybody else.
     #[error("the connection was lost ({0})")]
     ConnectionLost(Fate),
     /// No answer came in the time that the caller allows for an operation.

@@ -321,6 +321,7 @@ impl<T, W: Clone> Session<T, W> {
             return;
         }
         if !matches!(self.phase, Phase::Online(_)) {
+            self.fail_calls(End::Closed);
             if let Some(token) = token {
                 // Nothing can be left on a server if there never was a session.
                 let result = match self.ticket {
@@ -386,8 +387,9 @@ impl<T, W: Clone> Session<T, W> {
 
     fn expire_requests(&mut self, now_ms: u64) {
         let expired = self.line.expire(now_ms);
-        for (token, op, begins_at) in expired.sent {
-            let result = Err(Error::TimedOut(output::fate(op.is_write(), begins_at < self.taken)));
+        for (token, op) in expired.sent {
+            // It stays in the stream, also if it was not taken from here yet.
+            let result = Err(Error::TimedOut(output::fate(op.is_write(), true)));
             self.outputs.push(Output::Completed { token, result });
         }
         for pending in expired.unsent {
@@ -415,13 +417,7 @@ impl<T, W: Clone> Session<T, W> {
     /// The session is over: everybody hears it.
     fn end(&mut self, end: End) {
         self.outputs.push(Output::Hang);
-        let sent = self.line.take_in_flight().into_iter();
-        let waiting = self.line.take_waiting().into_iter().map(|(pending, _)| pending);
-        for token in
-            sent.chain(waiting).filter_map(|pending| pending.token).chain(self.credentials.take_waiting())
-        {
-            self.outputs.push(Output::Completed { token, result: Err(end.error()) });
-        }
+        self.fail_calls(end);
         for sink in self.watches.take_all() {
             self.outputs.push(Output::Note { sink, note: Note::Ended(end) });
         }
@@ -430,6 +426,24 @@ impl<T, W: Clone> Session<T, W> {
         self.out = Vec::new();
         self.input = Vec::new();
         self.enter(end.state());
+    }
+
+    /// Nothing that was called gets an answer any more. What is under way may still be carried out: that the session is
+    /// over says nothing about it.
+    fn fail_calls(&mut self, end: End) {
+        for pending in self.line.take_in_flight() {
+            if let Some(token) = pending.token {
+                let error = match output::fate(pending.op.is_write(), pending.begins_at < self.taken) {
+                    Fate::MaybeApplied => Error::ConnectionLost(Fate::MaybeApplied),
+                    Fate::NotApplied => end.error(),
+                };
+                self.outputs.push(Output::Completed { token, result: Err(error) });
+            }
+        }
+        let waiting = self.line.take_waiting().into_iter().filter_map(|(pending, _)| pending.token);
+        for token in waiting.chain(self.credentials.take_waiting()) {
+            self.outputs.push(Output::Completed { token, result: Err(end.error()) });
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! (talking to them) and [`toolbox`] (where other people's software lies).
 
 pub mod client;
+pub mod client_faults;
 pub mod cluster;
 pub mod deadline;
 pub mod dump;

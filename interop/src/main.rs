@@ -9,8 +9,8 @@ use interop::tally::Tally;
 use interop::toolbox::JavaRelease;
 use interop::toolbox::Toolbox;
 use interop::{
-    ensemble, examples, folders, kazoo, kill9, migration, mixed, namespaces, observer_master, own_client,
-    own_shell, recipes, reconfig, setup, shells, shim, smoke,
+    client_faults, ensemble, examples, folders, kazoo, kill9, migration, mixed, namespaces, observer_master,
+    own_client, own_shell, recipes, reconfig, setup, shells, shim, smoke,
 };
 
 /// Ferrokeeper's proofs as a black box.
@@ -102,6 +102,18 @@ enum Suite {
     Contender {
         /// The session timeout.
         timeout_ms: u64,
+    },
+    /// Kill servers and cut connections under our own client, and explain what it was told.
+    ClientFaults {
+        /// The server under test.
+        #[arg(long)]
+        server: Option<String>,
+        /// The releases of Java that it is examined with as well; 3.9 without it.
+        #[arg(long, default_value = "java-3.9")]
+        java: Vec<String>,
+        /// Repeats the choices.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Stand in for `java` (used by the suites themselves).
     #[command(hide = true)]
@@ -260,6 +272,10 @@ fn run(suite: Suite) -> Result<Tally> {
         Suite::Contender { timeout_ms } => {
             recipes::contender::run(timeout_ms)?;
             return Ok(Tally { passed: 1, ..Tally::default() });
+        }
+        Suite::ClientFaults { server, java, seed } => {
+            let server = ServerKind::chosen(&toolbox, server.as_deref())?;
+            ("client-faults", client_faults::run(&toolbox, &server, &releases(&java)?, seed)?)
         }
         Suite::JavaShim { words } => match shim::become_java(&toolbox, &words)? {},
         Suite::Ensemble { server, and, cycles, seed } => {

@@ -6,6 +6,7 @@
 //!   host ── a machine: its disk, its clock, and the server that lives and dies on it
 //!   network ── connections, delays, partitions: order within a connection, none between them
 //!   client ── sessions that wander from server to server
+//!   application ── the product's own client, in a mode of its own
 //!   operator ── the changes of the ensemble that some of them ask for
 //!   oracle ── the one history that all of them must agree on, and the checkers
 //! ```
@@ -13,6 +14,7 @@
 //! The servers run the product's replica, log, snapshots and recovery; the shell around them does what the production
 //! shell does with sockets and threads.
 
+pub mod application;
 pub mod bugs;
 mod chances;
 mod checkers;
@@ -25,6 +27,7 @@ mod nemesis;
 mod network;
 mod operator;
 mod oracle;
+mod party;
 mod roster;
 mod scene;
 mod schedule;

@@ -62,6 +62,17 @@ enum Command {
         #[arg(long = "break", value_enum)]
         bug: Option<ensemble::bugs::Bug>,
     },
+    /// The product's client on such ensembles.
+    Client {
+        /// How many seeds to run.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        #[command(flatten)]
+        how: How,
+        /// Let what is around the client misbehave, to see that it is found out.
+        #[arg(long = "break", value_enum)]
+        bug: Option<ensemble::application::bugs::Bug>,
+    },
     /// Feed mutated inputs to the decoders.
     Fuzz {
         /// The decoder, or all.
@@ -91,6 +102,9 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Some(Command::Ensemble { seeds, how, bug }) => {
             return Ok(how.simulate::<ensemble::world::World>("ensemble ", seeds, bug));
+        }
+        Some(Command::Client { seeds, how, bug }) => {
+            return Ok(how.simulate::<ensemble::application::world::ClientWorld>("client ", seeds, bug));
         }
         None => return Ok(how.simulate::<World>("", seeds, bug)),
     }

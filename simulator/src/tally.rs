@@ -46,6 +46,11 @@ impl<F: Figures> Tally<F> {
         *self.faults.entry(what).or_default() += times;
     }
 
+    /// The faults that were injected, and how often.
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.faults.iter().map(|(&what, &times)| (what, times))
+    }
+
     /// How often something happened.
     pub fn count(&self, what: &str) -> u64 {
         self.counts.get(what).copied().unwrap_or(0)

@@ -78,6 +78,13 @@ const STEPS: &[Step] = &[
         needs: &["build"],
     },
     Step {
+        name: "simulate-clients",
+        claim: "two hundred such ensembles with our own client",
+        program: Program::Built("simulator"),
+        arguments: "client --seeds 200 --jobs {jobs}",
+        needs: &["build"],
+    },
+    Step {
         name: "setup",
         claim: "install Java ZooKeeper, Curator, kazoo and the C client where they are missing",
         program: Program::Built("interop"),
@@ -116,6 +123,7 @@ const STEPS: &[Step] = &[
     interop("shell", "our shell says what Java's says", "shell"),
     interop("ccli", "the C client's shell says the same with Java and with us", "ccli"),
     interop("client", "our own client does with Java what it does with us", "client"),
+    interop("client-faults", "and what it tells is true while servers and connections die", "client-faults"),
     interop("recipes", "our recipes share locks and queues with Curator's and kazoo's", "recipes"),
     interop("kazoo", "kazoo's own test suite, with servers that are alone", "kazoo"),
     interop("kazoo-ensembles", "and with ensembles of three", "kazoo --servers 3"),

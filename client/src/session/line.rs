@@ -135,7 +135,7 @@ impl<T, W> Line<T, W> {
         for pending in &mut self.in_flight {
             if pending.deadline_ms <= now_ms {
                 pending.deadline_ms = u64::MAX;
-                expired.sent.extend(pending.token.take().map(|token| (token, pending.op, pending.begins_at)));
+                expired.sent.extend(pending.token.take().map(|token| (token, pending.op)));
             }
             earliest = earliest.min(pending.deadline_ms);
         }
@@ -157,8 +157,8 @@ impl<T, W> Line<T, W> {
 
 /// What [`Line::expire`] gave up.
 pub struct Expired<T, W> {
-    /// Sent: token, operation, and where in the stream it began.
-    pub sent: Vec<(T, OpCode, u64)>,
+    /// Sent.
+    pub sent: Vec<(T, OpCode)>,
     /// Not sent.
     pub unsent: Vec<Pending<T, W>>,
 }

@@ -453,6 +453,57 @@ fn a_close_that_nobody_answers_ends_all_the_same() {
 }
 
 #[test]
+fn a_write_that_waits_for_the_socket_when_its_time_is_up_may_still_happen() {
+    let mut script = Script::online(settings());
+    script.call_with(OpCode::SetData, 1, 10, Effect::None).unwrap();
+    script.now_ms = 10;
+    script.session.on_tick(10);
+    assert_eq!(script.completed(), [(1, Err(Error::TimedOut(Fate::MaybeApplied)))]);
+    assert_eq!(script.sent_ops(), [(OpCode::SetData, 1)], "it keeps its place");
+}
+
+#[test]
+fn a_write_under_way_when_the_client_gives_up_may_have_happened() {
+    let one = Limits { in_flight_requests: 3, ..Limits::default() };
+    let given_up = |give_up: fn(&mut Script)| {
+        let mut script = Script::online(SessionSettings { limits: one, ..settings() });
+        script.session.add_credentials(0, "digest", b"u:p", 50, u64::MAX).unwrap();
+        for (op, token) in
+            [(OpCode::SetData, 1), (OpCode::GetData, 2), (OpCode::SetData, 3), (OpCode::SetData, 4)]
+        {
+            script.call(op, token).unwrap();
+        }
+        script.sent();
+        give_up(&mut script);
+        script.completed()
+    };
+    for (give_up, error) in [
+        ((|script| script.session.abandon()) as fn(&mut Script), Error::Closed),
+        (|script| script.answer(-4, 0, ErrorCode::AuthFailed.to_wire(), |_| {}), Error::AuthFailed),
+        (
+            |script| {
+                script.session.close(0, None, 1_000);
+                script.session.on_tick(1_000);
+            },
+            Error::Closed,
+        ),
+    ] {
+        let fails = |token| (token, Err(error.clone()));
+        let maybe = |token| lost(token, Fate::MaybeApplied);
+        assert_eq!(given_up(give_up), [maybe(1), fails(2), maybe(3), fails(4), fails(50)]);
+    }
+}
+
+#[test]
+fn a_close_without_a_connection_comes_behind_what_was_called() {
+    let mut script = Script::online(settings());
+    script.session.on_closed(script.link, script.now_ms, 0);
+    script.call(OpCode::SetData, 1).unwrap();
+    script.session.close(script.now_ms, Some(99), 1_000);
+    assert_eq!(script.completed(), [(1, Err(Error::Closed)), lost(99, Fate::NotApplied)]);
+}
+
+#[test]
 fn a_server_that_drops_every_client_is_not_asked_without_pauses() {
     let mut script = Script::new(settings());
     for _ in 0..30 {

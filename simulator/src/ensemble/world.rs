@@ -11,6 +11,7 @@ use super::host::Host;
 use super::nemesis::Nemesis;
 use super::network::{ACCEPTOR, DIALER, Dialed, Network, Place};
 use super::oracle::Oracle;
+use super::party::Party;
 use super::scene::Scene;
 use super::schedule::{Event, Schedule};
 use super::tally::{EnsembleFigures, Tally};
@@ -31,7 +32,7 @@ pub struct World {
     workload: Workload,
     nemesis: Nemesis,
     hosts: Vec<Host>,
-    clients: Vec<Client>,
+    clients: Vec<Box<dyn Party>>,
     calm_since_us: Option<u64>,
 }
 
@@ -40,33 +41,9 @@ impl Simulation for World {
     type Figures = EnsembleFigures;
 
     fn new(seed: u64, bug: Option<Bug>, trace: Trace) -> World {
-        let mut random = Random::new(seed);
-        let chances = Chances::new(&mut random);
-        let options = chances.options(&mut random, bug);
-        let workload = Workload::new(&mut random);
-        let servers = chances.servers();
-        let timeouts_ms = (options.replica.session_timeout_min_ms, options.replica.session_timeout_max_ms);
-        let network = Network::new(random.fork(), servers, chances.clients);
-        let hosts = (0..servers).map(|number| {
-            let disk = LyingDisk::new(random.fork(), Trace::off());
-            let clock = Clock::new(&mut random, chances.drift_ppm);
-            // Nobody needs this number any more; without it every seed would mean another run.
-            random.draw();
-            Host::new(number, disk, clock)
-        });
-        let hosts: Vec<Host> = hosts.collect();
-        let clients = (0..chances.clients)
-            .map(|name| {
-                let client = Client::new(name, random.fork(), servers, timeouts_ms);
-                if name < chances.first_operator() { client } else { client.into_operator() }
-            })
-            .collect();
-        let nemesis = Nemesis::new(random.fork());
-        let oracle = Oracle::new(servers, &options);
-        let schedule = Schedule::default();
-        let scene = Scene { schedule, network, oracle, random, trace, options, leader: None, ambush: false };
-        scene.note(|| format!("{chances:?}"));
-        World { scene, chances, workload, nemesis, hosts, clients, calm_since_us: None }
+        World::with_clients(seed, bug, trace, |name, random, servers, timeouts_ms| {
+            Box::new(Client::new(name, random, servers, timeouts_ms))
+        })
     }
 
     fn run(&mut self) -> Verdict {
@@ -102,6 +79,44 @@ impl Simulation for World {
 }
 
 impl World {
+    /// A world whose clients, but for operators, are made by the caller: of a number, chance, the number of servers, and the
+    /// limits of session timeouts, milliseconds.
+    pub(super) fn with_clients(
+        seed: u64,
+        bug: Option<Bug>,
+        trace: Trace,
+        make: impl Fn(usize, Random, usize, (i32, i32)) -> Box<dyn Party>,
+    ) -> World {
+        let mut random = Random::new(seed);
+        let chances = Chances::new(&mut random);
+        let options = chances.options(&mut random, bug);
+        let workload = Workload::new(&mut random);
+        let servers = chances.servers();
+        let timeouts_ms = (options.replica.session_timeout_min_ms, options.replica.session_timeout_max_ms);
+        let network = Network::new(random.fork(), servers, chances.clients);
+        let hosts = (0..servers).map(|number| {
+            let disk = LyingDisk::new(random.fork(), Trace::off());
+            let clock = Clock::new(&mut random, chances.drift_ppm);
+            // Nobody needs this number any more; without it every seed would mean another run.
+            random.draw();
+            Host::new(number, disk, clock)
+        });
+        let hosts: Vec<Host> = hosts.collect();
+        let clients = (0..chances.clients)
+            .map(|name| match name < chances.first_operator() {
+                true => make(name, random.fork(), servers, timeouts_ms),
+                false => Box::new(Client::new(name, random.fork(), servers, timeouts_ms).into_operator())
+                    as Box<dyn Party>,
+            })
+            .collect();
+        let nemesis = Nemesis::new(random.fork());
+        let oracle = Oracle::new(servers, &options);
+        let schedule = Schedule::default();
+        let scene = Scene { schedule, network, oracle, random, trace, options, leader: None, ambush: false };
+        scene.note(|| format!("{chances:?}"));
+        World { scene, chances, workload, nemesis, hosts, clients, calm_since_us: None }
+    }
+
     fn next_event(&mut self) -> Verdict {
         let Some(event) = self.scene.schedule.next() else {
             return Err(Violation::new("progress", "nothing will ever happen again"));
@@ -137,10 +152,7 @@ impl World {
             | Event::KeepHouse(life) => hosts[life.host].on_event(scene, life, event),
             Event::Start { host } => hosts[host].start(scene, self.calm_since_us.is_some()),
             Event::Resume { host } => hosts[host].resume(scene),
-            Event::Client { client, turn } => {
-                clients[client].on_turn(scene, &self.workload, turn);
-                Ok(())
-            }
+            Event::Client { client, turn } => clients[client].on_turn(scene, &self.workload, turn),
             Event::Nemesis => {
                 if self.calm_since_us.is_none() {
                     self.nemesis.strike(scene, hosts, &self.chances);
@@ -170,8 +182,10 @@ impl World {
             Dialed::Failed { from: Place::Host(host), life, to, port } => {
                 hosts[host].on_dial_failed(scene, life, to, port);
             }
-            Dialed::Failed { from: Place::Client(client), .. } => clients[client].on_dial_failed(),
-            Dialed::Connected { connection, from, to, port } => {
+            Dialed::Failed { from: Place::Client(client), life, .. } => {
+                clients[client].on_dial_failed(scene, life);
+            }
+            Dialed::Connected { connection, from, life, to, port } => {
                 let other = match from {
                     Place::Host(host) => Some(host),
                     Place::Client(_) => None,
@@ -181,7 +195,7 @@ impl World {
                     Place::Host(host) => {
                         hosts[host].on_connected(scene, connection, DIALER, port, Some(to));
                     }
-                    Place::Client(client) => clients[client].on_connected(scene, connection),
+                    Place::Client(client) => clients[client].on_connected(scene, connection, life),
                 }
             }
         }
@@ -222,7 +236,7 @@ impl World {
             Some(member) => member.describe(),
             None => format!("server {} is down", host.server()),
         });
-        let clients = self.clients.iter().map(Client::describe);
+        let clients = self.clients.iter().map(|client| client.describe());
         hosts.chain(clients).collect::<Vec<_>>().join("; ")
     }
 
@@ -236,7 +250,7 @@ impl World {
     fn wait_for_progress(&mut self) -> Verdict {
         self.wait(|world| {
             let serving = |host: &Host| host.member.as_ref().is_some_and(|member| member.is_serving());
-            world.members().all(serving) && world.clients.iter().all(Client::is_done)
+            world.members().all(serving) && world.clients.iter().all(|client| client.is_done())
         })?;
         let took_ms = self.calm_ms();
         self.scene.oracle.tally.figures.note_recovery(took_ms);
@@ -295,6 +309,6 @@ impl World {
             && Zxid::from_wire(version).counter() != 0
             && !oracle.memberships.is_written(version);
         self.scene.oracle.tally.note_if(lost, "members changed and the transaction lost");
-        Ok(())
+        self.clients.iter().try_for_each(|client| client.judge(&self.scene.oracle.model))
     }
 }

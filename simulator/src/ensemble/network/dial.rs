@@ -26,6 +26,8 @@ pub enum Dialed {
         connection: ConnectionId,
         /// Who dialed.
         from: Place,
+        /// Which life of its server; what a client calls the attempt.
+        life: u64,
         /// To which machine.
         to: usize,
         /// To which port.
@@ -35,7 +37,7 @@ pub enum Dialed {
     Failed {
         /// Who dialed.
         from: Place,
-        /// Which life of its server.
+        /// Likewise.
         life: u64,
         /// To which machine.
         to: usize,
@@ -106,6 +108,6 @@ impl Network {
         // In the order of `DIALER` and `ACCEPTOR`.
         let ends = [end(from, life), end(Place::Host(to), other_life)];
         self.connections.push(Connection { port, ends });
-        Dialed::Connected { connection: self.connections.len() - 1, from, to, port }
+        Dialed::Connected { connection: self.connections.len() - 1, from, life, to, port }
     }
 }
