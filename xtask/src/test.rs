@@ -79,9 +79,9 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "simulate-clients",
-        claim: "two hundred such ensembles with our own client",
+        claim: "forty such ensembles with our own client",
         program: Program::Built("simulator"),
-        arguments: "client --seeds 200 --jobs {jobs}",
+        arguments: "client --seeds 40 --jobs {jobs}",
         needs: &["build"],
     },
     Step {
