@@ -281,6 +281,21 @@ fn a_session_that_an_observer_takes_over_loses_its_connection_here() {
     );
 }
 
+/// What still comes on the old connection would reach the leader behind the new claim, and count as its.
+#[test]
+fn a_client_that_comes_back_loses_its_old_connection_before_the_leader_is_asked() {
+    let mut follower = Follower::new();
+    follower.open(S);
+    follower.take_up_here(S);
+    let password = S.password();
+    let again = ConnectRequest { session: S, password: &password, ..new_session() };
+    assert_eq!(follower.shell.connect(B, again), [(A, Got::Closed)]);
+    assert!(matches!(follower.asked()[..], [FromLearner::Revalidate { session: S, .. }]));
+    let set = Request::SetData { path: "/".into(), data: None, version: -1 };
+    follower.shell.request(A, 1, OpCode::SetData, &set);
+    assert_eq!(follower.asked(), []);
+}
+
 #[test]
 fn a_late_request_of_a_session_that_has_moved_is_refused() {
     let mut follower = Follower::new();

@@ -224,7 +224,7 @@ impl Replica {
             Some(tracked) if tracked.local => Ok(Known::Here),
             Some(tracked) if tracked.closing => Err(ErrorCode::SessionExpired),
             Some(tracked) if tracked.owner == Owner::Unknown => {
-                sessions.set_owner(session, owner);
+                sessions.learn_owner(session, owner);
                 Ok(Known::Everywhere)
             }
             Some(tracked) if tracked.owner != owner && !self.serves_moved => Err(ErrorCode::SessionMoved),

@@ -139,7 +139,7 @@ impl Replica {
         let mut sessions = self.shared.sessions.lock();
         match sessions.get(session).map(|tracked| tracked.owner) {
             Some(Owner::Unknown) => {
-                sessions.set_owner(session, Owner::Learner(link));
+                sessions.learn_owner(session, Owner::Learner(link));
                 true
             }
             Some(owner) => owner == Owner::Learner(link) || whatever.contains(&op) || self.serves_moved,

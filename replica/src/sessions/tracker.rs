@@ -111,11 +111,19 @@ impl SessionTracker {
         }
     }
 
-    /// The client is connected to that server now. Returns the connection that it had here.
+    /// The first request of a session shows which server its client is connected to.
+    pub fn learn_owner(&mut self, session: SessionId, owner: Owner) {
+        if let Some(tracked) = self.sessions.get_mut(&session) {
+            tracked.owner = owner;
+        }
+    }
+
+    /// The client connects to that server now. Returns the connection that it had here, which is one of before, also if it
+    /// comes back to this server: what still arrives on it must not be done behind what the client does elsewhere.
     pub fn set_owner(&mut self, session: SessionId, owner: Owner) -> Option<ConnectionId> {
         let tracked = self.sessions.get_mut(&session)?;
         tracked.owner = owner;
-        if owner == Owner::Here { None } else { tracked.connection.take() }
+        tracked.connection.take()
     }
 
     /// Sessions that all servers know, with a connection here, that were heard at or after `since_ms`, with their

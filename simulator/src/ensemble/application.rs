@@ -57,6 +57,8 @@ const WATCHES_MAX: usize = 15;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Calm {
     NotYet,
+    /// It has not been given the list of all servers yet.
+    Begun,
     /// It waits for what it has called, then writes.
     Wanted,
     Asked {
@@ -231,6 +233,10 @@ impl Application {
                 let most_us = (scene.options.replica.tick_ms * 200).clamp(30_000, 200_000);
                 self.lives_at_us = scene.schedule.now_us() + self.random.between(1_000, most_us);
                 self.live(scene)?;
+            }
+            Calm::Begun => {
+                self.calm = Calm::Wanted;
+                self.core.set_hosts(now_ms, hosts(self.servers));
             }
             Calm::Wanted if self.book.is_settled() && !self.closing => {
                 let (path, data) = (LAST_PATH.into(), Some(&b"calm"[..]));
@@ -582,10 +588,8 @@ impl Party for Application {
     }
 
     fn calm_down(&mut self, scene: &mut Scene) {
-        self.calm = Calm::Wanted;
+        self.calm = Calm::Begun;
         self.asleep_until_us = 0;
-        let now_ms = self.now_ms(scene);
-        self.core.set_hosts(now_ms, hosts(self.servers));
         self.wake_within(scene, 0);
     }
 
