@@ -79,9 +79,9 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "simulate-clients",
-        claim: "forty such ensembles with our own client",
+        claim: "a hundred such ensembles with our own client",
         program: Program::Built("simulator"),
-        arguments: "client --seeds 40 --jobs {jobs}",
+        arguments: "client --seeds 100 --jobs {jobs}",
         needs: &["build"],
     },
     Step {
