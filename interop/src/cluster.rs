@@ -446,13 +446,13 @@ impl Cluster {
     /// Compares the trees of all members that run; returns that tree. Nobody may write meanwhile.
     pub fn expect_equal_trees(&self) -> Result<Tree> {
         let mut last = None;
-        // The end of a session that just closed may still be on its way.
+        // The end of a session that just closed may still be on its way, and a server that looks for a leader drops its
+        // clients.
         let equal = wait_for("equal trees", EQUAL_LIMIT, || {
             last = Some(self.compare_trees());
             match &last {
                 Some(Ok(Ok(_))) => Ok(Some(())),
-                Some(Ok(Err(_))) => Ok(None),
-                _ => bail!("cannot read the trees"),
+                _ => Ok(None),
             }
         });
         match last {
