@@ -71,11 +71,14 @@ class Contender:
 
     def take(self, queue):
         taken = 0
+        self.client.ensure_path(self.path)
         while taken < self.number:
+            # This queue cannot wait.
+            changed = threading.Event()
+            self.client.get_children(self.path, watch=lambda event: changed.set())
             entry = queue.get()
             if entry is None:
-                # This queue cannot wait.
-                time.sleep(0.005)
+                changed.wait()
                 continue
             self.say("took", entry.decode())
             taken += 1

@@ -1,7 +1,6 @@
 //! Our own client while servers are killed and its connections are cut: what it tells must be explainable by a single copy
 //! of the data, whoever serves it; what it says was never sent was never done; sessions and watches outlive all that.
 
-mod relay;
 mod user;
 
 use std::collections::HashSet;
@@ -13,11 +12,11 @@ use anyhow::{Context, Result, anyhow, ensure};
 use ferrokeeper_client::Client;
 use tokio::task::JoinHandle;
 
-use self::relay::Relay;
 use self::user::User;
 use crate::cluster::{Cluster, Pace};
 use crate::ensemble::register::{Common, KEYS, create_registers};
 use crate::history::{Answer, Event, check};
+use crate::relay::Relay;
 use crate::rng::Rng;
 use crate::server::ServerKind;
 use crate::tally::Tally;
@@ -68,8 +67,9 @@ fn examine(toolbox: &Toolbox, kind: &ServerKind, rng: &Rng) -> Result<()> {
     let mut cluster = Cluster::new(toolbox, "client-faults", &vec![kind.clone(); 3], &[], PACE)?;
     cluster.start_all()?;
     create_registers(cluster.port(0))?;
-    let relays: Vec<Relay> = cluster.endpoints().into_iter().map(Relay::start).collect::<Result<_>>()?;
-    let servers = relays.iter().map(Relay::address).collect::<Vec<_>>().join(",");
+    let relays: Vec<Relay> = cluster.endpoints().into_iter().map(Relay::open).collect::<Result<_>>()?;
+    let servers =
+        relays.iter().map(|relay| format!("127.0.0.1:{}", relay.port())).collect::<Vec<_>>().join(",");
     let mut common = Common::new(cluster.endpoints(), Duration::ZERO);
     common.trusts_sync = !matches!(kind, ServerKind::Java(_));
     let common = Arc::new(common);

@@ -29,6 +29,7 @@ pub mod ports;
 pub mod process;
 pub mod recipes;
 pub mod reconfig;
+pub mod relay;
 pub mod rng;
 pub mod server;
 pub mod setup;

@@ -10,7 +10,6 @@
 pub mod contender;
 pub mod crew;
 pub mod holds;
-pub mod relay;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,11 +20,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::crew::{Crew, LIMIT, Maker, Said, Task};
 use self::holds::Hold;
-use self::relay::Relay;
 use crate::client::{CallError, Client};
 use crate::deadline::wait_for;
 use crate::ops::Write;
 use crate::ports::free_port;
+use crate::relay::Relay;
 use crate::server::{Server, ServerKind, ServerSettings};
 use crate::tally::Tally;
 use crate::toolbox::Toolbox;

@@ -11,10 +11,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
 use crate::error::RecipeError;
-use crate::requests::through_losses;
-
-/// How many nodes are asked for at a time.
-const BATCH: usize = 64;
+use crate::requests::{BATCH, through_losses};
 
 /// The pause before servers that could not answer are asked again.
 const PAUSE: Duration = Duration::from_millis(200);

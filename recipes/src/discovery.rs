@@ -7,9 +7,7 @@ mod registration;
 mod selection;
 mod uri_spec;
 
-use std::sync::Arc;
-
-use ferrokeeper_client::{Client, Error, ErrorCode, child_path};
+use ferrokeeper_client::{Client, Error, child_path};
 
 pub use instance::{Instance, ServiceType};
 pub use listing::{InstanceCache, Instances, Malformed};
@@ -19,11 +17,9 @@ pub use selection::{DownPolicy, Strategy};
 pub use uri_spec::{UriPart, UriSpec, UriSpecError};
 
 use crate::cache::{Cache, CacheScope};
+use crate::discovery::listing::read;
 use crate::error::RecipeError;
-use crate::requests::{children, delete, through_losses};
-
-/// How many nodes are asked for at a time.
-const BATCH: usize = 64;
+use crate::requests::{children, data_of_children, delete};
 
 /// A registry of services: who offers one registers an [`Instance`] of it, and who needs one looks there.
 ///
@@ -100,22 +96,8 @@ impl Discovery {
         let mut names = children(&self.client, &path).await?;
         names.sort_unstable();
         let mut found = Instances::default();
-        for names in names.chunks(BATCH) {
-            let paths: Vec<String> = names.iter().map(|name| child_path(&path, name)).collect();
-            // All are under way before the first answer.
-            let calls: Vec<_> = paths.iter().map(|path| self.client.get(path)).collect();
-            for ((name, path), call) in names.iter().zip(&paths).zip(calls) {
-                let answer = match call.await {
-                    Err(Error::ConnectionLost(_)) => through_losses(|| self.client.get(path)).await,
-                    answer => answer,
-                };
-                match answer {
-                    Ok((data, _)) => found.add(name, Instance::from_json(&data).map(Arc::new)),
-                    // It has gone meanwhile, or is not for this client.
-                    Err(Error::Refused(ErrorCode::NoNode | ErrorCode::NoAuth)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+        for (name, data) in data_of_children(&self.client, &path, &names).await? {
+            found.add(name, data.map_err(|code| code.to_string()).and_then(|data| read(&data)));
         }
         Ok(found)
     }

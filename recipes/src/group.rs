@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ferrokeeper_client::{Client, Error, ErrorCode, child_path};
+use ferrokeeper_client::{Client, Error, child_path};
 
 use crate::error::RecipeError;
 use crate::kept_node::KeptNode;
-use crate::requests::{children, through_losses};
-
-/// How many members are asked for at a time.
-const BATCH: usize = 64;
+use crate::requests::{children, data_of_children};
 
 /// A group of members that are there as long as their sessions live.
 ///
@@ -44,21 +41,8 @@ impl Group {
     pub async fn members(&self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
         let mut members = BTreeMap::new();
         let names = children(&self.client, &self.path).await?;
-        for names in names.chunks(BATCH) {
-            let paths: Vec<String> = names.iter().map(|name| child_path(&self.path, name)).collect();
-            // All are under way before the first answer.
-            let calls: Vec<_> = paths.iter().map(|path| self.client.get(path)).collect();
-            for ((name, path), call) in names.iter().zip(&paths).zip(calls) {
-                let answer = match call.await {
-                    Err(Error::ConnectionLost(_)) => through_losses(|| self.client.get(path)).await,
-                    answer => answer,
-                };
-                match answer {
-                    Ok((data, _)) => drop(members.insert(name.clone(), data)),
-                    Err(Error::Refused(ErrorCode::NoNode)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+        for (id, data) in data_of_children(&self.client, &self.path, &names).await? {
+            members.insert(id.to_owned(), data.map_err(Error::Refused)?);
         }
         Ok(members)
     }

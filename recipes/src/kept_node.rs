@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use crate::claimed::Claimed;
 use crate::error::RecipeError;
 use crate::guard::deleted;
-use crate::requests::{create_containers, fired, through_losses};
+use crate::requests::{create_above, fired, through_losses};
 
 /// An ephemeral node that is created again whenever somebody deletes it.
 ///
@@ -108,10 +108,7 @@ async fn occupy(
                     }
                 }
             }
-            Err(error @ Error::Refused(ErrorCode::NoNode)) => match path.rfind('/') {
-                Some(end) if end > 0 => create_containers(client, &path[..end]).await?,
-                _ => return Err(error),
-            },
+            Err(error @ Error::Refused(ErrorCode::NoNode)) => create_above(client, path, error).await?,
             Err(error) => return Err(error),
         }
     }

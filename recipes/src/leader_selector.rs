@@ -7,7 +7,7 @@ use ferrokeeper_client::{Client, Error, ErrorCode, Zxid, child_path};
 use crate::error::RecipeError;
 use crate::guard::Lost;
 use crate::mutex::{Mutex, STEMS};
-use crate::requests::{children, through_losses};
+use crate::requests::{children, data_of_children, through_losses};
 use crate::turns::contenders;
 
 /// A candidate who leads as long as some work of its takes, in the order in which the candidates came.
@@ -135,13 +135,11 @@ impl LeaderSelector {
     /// Cancel-safe.
     pub async fn participants(&self) -> Result<Vec<Participant>, Error> {
         let names = contenders(children(&self.client, &self.path).await?, STEMS);
-        let mut participants = Vec::with_capacity(names.len());
-        for name in names {
-            if let Some(id) = self.id(&name).await? {
-                participants.push(Participant { id, is_leader: participants.is_empty() });
-            }
-        }
-        Ok(participants)
+        let ids = data_of_children(&self.client, &self.path, &names).await?;
+        let participant = |(place, (_, id)): (usize, (&str, Result<Vec<u8>, ErrorCode>))| {
+            Ok(Participant { id: id.map_err(Error::Refused)?, is_leader: place == 0 })
+        };
+        ids.into_iter().enumerate().map(participant).collect()
     }
 
     /// The id of who leads, or is about to; `None` if there are no candidates. Cancel-safe.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ferrokeeper_client::{Advice, Call, Client, Create, Error, ErrorCode, Version, WatchEnd, WatchOnce};
+use ferrokeeper_client::{
+    Advice, Call, Client, Create, Error, ErrorCode, Version, WatchEnd, WatchOnce, child_path,
+};
 
 /// How often a deletion behind everybody's back is tried.
 const CLEANUP_ATTEMPTS: u32 = 10;
@@ -12,6 +14,9 @@ pub(crate) const CLEANUP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The pause after a first failed attempt; it grows by as much with each.
 const CLEANUP_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many nodes are asked for at a time.
+pub(crate) const BATCH: usize = 64;
 
 /// Creates a node and those above it that are missing. From below: above there may be nodes in which this client may
 /// create nothing.
@@ -35,12 +40,17 @@ pub(crate) async fn create_lasting(client: &Client, path: &str) -> Result<(), Er
     loop {
         match through_losses(|| client.create(Create::new(path, b""))).await {
             Ok(_) | Err(Error::Refused(ErrorCode::NodeExists)) => return Ok(()),
-            Err(error @ Error::Refused(ErrorCode::NoNode)) => match path.rfind('/') {
-                Some(end) if end > 0 => create_containers(client, &path[..end]).await?,
-                _ => return Err(error),
-            },
+            Err(error @ Error::Refused(ErrorCode::NoNode)) => create_above(client, path, error).await?,
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Creates what is missing above a node that was refused for that. The refusal comes back if there is nothing above it.
+pub(crate) async fn create_above(client: &Client, path: &str, refusal: Error) -> Result<(), Error> {
+    match path.rfind('/') {
+        Some(end) if end > 0 => create_containers(client, &path[..end]).await,
+        _ => Err(refusal),
     }
 }
 
@@ -55,6 +65,34 @@ pub(crate) async fn children(client: &Client, path: &str) -> Result<Vec<String>,
         Err(Error::Refused(ErrorCode::NoNode)) => Ok(Vec::new()),
         names => names,
     }
+}
+
+/// The data of some of a node's children, in their order. Those that have gone are left out; who may not be read has the
+/// refusal instead.
+pub(crate) async fn data_of_children<'a>(
+    client: &Client,
+    path: &str,
+    names: &'a [String],
+) -> Result<Vec<(&'a str, Result<Vec<u8>, ErrorCode>)>, Error> {
+    let mut found = Vec::with_capacity(names.len());
+    for names in names.chunks(BATCH) {
+        let paths: Vec<String> = names.iter().map(|name| child_path(path, name)).collect();
+        // All are under way before the first answer.
+        let calls: Vec<_> = paths.iter().map(|path| client.get(path)).collect();
+        for ((name, path), call) in names.iter().zip(&paths).zip(calls) {
+            let answer = match call.await {
+                Err(Error::ConnectionLost(_)) => through_losses(|| client.get(path)).await,
+                answer => answer,
+            };
+            match answer {
+                Ok((data, _)) => found.push((name.as_str(), Ok(data))),
+                Err(Error::Refused(ErrorCode::NoNode)) => {}
+                Err(Error::Refused(code)) => found.push((name.as_str(), Err(code))),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Calls again after every lost connection; for what may happen twice. The next call waits for a connection, so this

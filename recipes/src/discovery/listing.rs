@@ -19,7 +19,7 @@ pub struct Instances {
     pub malformed: Vec<Malformed>,
 }
 
-/// A node that is no instance, whoever has written it.
+/// A node that is no instance, whoever has written it, or that this client may not read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the instance {node} cannot be read: {reason}")]
 pub struct Malformed {
@@ -30,12 +30,17 @@ pub struct Malformed {
 }
 
 impl Instances {
-    pub(super) fn add(&mut self, node: &str, read: Result<Arc<Instance>, serde_json::Error>) {
+    pub(super) fn add(&mut self, node: &str, read: Result<Arc<Instance>, String>) {
         match read {
             Ok(instance) => self.readable.push(instance),
-            Err(error) => self.malformed.push(Malformed { node: node.to_owned(), reason: error.to_string() }),
+            Err(reason) => self.malformed.push(Malformed { node: node.to_owned(), reason }),
         }
     }
+}
+
+/// An instance, or why it is none.
+pub(super) fn read(data: &[u8]) -> Result<Arc<Instance>, String> {
+    Instance::from_json(data).map(Arc::new).map_err(|error| error.to_string())
 }
 
 /// The instances of a service, in this process, as they change (Curator's `ServiceCache`).
@@ -102,9 +107,9 @@ impl Copy {
     }
 
     fn put(&mut self, path: String, node: &CachedNode) {
-        let read = Instance::from_json(&node.data).map(Arc::new).map_err(|error| {
-            let malformed = Malformed { node: last_name(&path).to_owned(), reason: error.to_string() };
-            tracing::warn!(service = self.service, node = malformed.node, %error, "an instance is malformed");
+        let read = read(&node.data).map_err(|reason| {
+            let malformed = Malformed { node: last_name(&path).to_owned(), reason };
+            tracing::warn!(service = self.service, %malformed);
             malformed
         });
         self.nodes.insert(path, read);

@@ -7,7 +7,7 @@ use crate::discovery::instance::{Instance, ServiceType};
 use crate::discovery::path_of;
 use crate::error::RecipeError;
 use crate::kept_node::{Keeping, KeptNode};
-use crate::requests::{create_containers, delete, through_losses};
+use crate::requests::{create_above, delete, through_losses};
 
 /// An instance that is registered, until [`Registration::unregister`].
 ///
@@ -99,13 +99,10 @@ async fn replace(client: &Client, path: &str, data: &[u8]) -> Result<(), Error> 
     loop {
         match through_losses(|| client.create(create())).await {
             Err(Error::Refused(ErrorCode::NodeExists)) => {}
-            Err(error @ Error::Refused(ErrorCode::NoNode)) => match path.rfind('/') {
-                Some(end) if end > 0 => {
-                    create_containers(client, &path[..end]).await?;
-                    continue;
-                }
-                _ => return Err(error),
-            },
+            Err(error @ Error::Refused(ErrorCode::NoNode)) => {
+                create_above(client, path, error).await?;
+                continue;
+            }
             result => return result.map(drop),
         }
         // At once, so that nobody sees it missing. Not a change of its data: it may be some session's.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrokeeper_client::{Client, Create, Version};
+use ferrokeeper_client::{Acl, Client, Create, Id, Perms, Version};
 use ferrokeeper_recipes::{
     CacheState, Discovery, DownPolicy, Instance, InstanceCache, Instances, Keeping, RecipeError, ServiceType,
     Strategy,
@@ -129,6 +129,19 @@ async fn what_cannot_be_read_is_reported_and_hides_nothing() {
     client.set("/services/mail/c", b"{", Version::Any).await.unwrap();
     assert_eq!(names(&*until(&cache, "b").await), ["a", "c"]);
     assert_eq!(cache.state(), CacheState::Following);
+}
+
+#[tokio::test]
+async fn an_instance_that_may_not_be_read_is_reported_too() {
+    let server = start(&[]);
+    let client = server.client().await;
+    let _here = Discovery::new(&client, BASE).register(instance("b")).await.unwrap();
+    let nobody = Acl { perms: Perms::ALL, id: Id::new("ip", "192.0.2.1") };
+    client.create(Create::new("/services/mail/a", instance("a").to_json()).acl([nobody])).await.unwrap();
+    let found = listed(&client).await;
+    assert_eq!(ids(&found), "b");
+    let [bad] = &found.malformed[..] else { panic!("{found:?}") };
+    assert_eq!((bad.node.as_str(), bad.reason.contains("NoAuth")), ("a", true), "{bad}");
 }
 
 #[tokio::test]

@@ -83,10 +83,7 @@ async fn a_leader_that_dies_is_followed_and_knows_it() {
 async fn who_hears_nothing_steps_down_and_leads_again_if_that_was_premature() {
     let server = start(&[("tickTime", "100")]);
     let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string())
-        .session_timeout(Duration::from_millis(1500))
-        .pause_most(Duration::from_millis(10));
-    let client = soon(builder.connect()).await.unwrap();
+    let client = relay.impatient_client().await;
     let guard = Mutex::new(&client, "/lock").lock().await.unwrap();
     let latch = LeaderLatch::join(&client, PATH, b"1").await.unwrap();
     let epoch = soon(latch.wait()).await.unwrap();

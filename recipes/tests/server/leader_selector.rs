@@ -178,10 +178,7 @@ async fn a_leader_that_dies_is_followed_and_its_work_is_dropped() {
 async fn who_hears_nothing_stops_working_and_stands_again() {
     let server = start(&[("tickTime", "100")]);
     let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string())
-        .session_timeout(Duration::from_millis(1500))
-        .pause_most(Duration::from_millis(10));
-    let client = soon(builder.connect()).await.unwrap();
+    let client = relay.impatient_client().await;
     let working = watch::Sender::new(0);
     let counted = working.clone();
     let selector = LeaderSelector::new(&client, PATH, b"");

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ferrokeeper_client::{Client, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,6 +65,14 @@ impl Relay {
             }
         });
         Relay { address, door, trap, events }
+    }
+
+    /// A client behind the door whose session is short, and who tries to come back all the time.
+    pub async fn impatient_client(&self) -> Client {
+        let builder = Client::builder(&self.address.to_string())
+            .session_timeout(Duration::from_millis(1500))
+            .pause_most(Duration::from_millis(10));
+        soon(builder.connect()).await.unwrap()
     }
 
     pub fn set(&self, door: Door) {

@@ -1,28 +1,37 @@
-//! Counting what servers tell unasked: a relay in front of a server that counts watch events.
+//! A port that stands for a server's: its connections can be cut while bytes are under way, and the watch events that
+//! come through are counted.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::endpoint::Endpoint;
 
-/// How long the server may take to accept a connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// How long a connection to a server may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// The number that watch events carry where replies have the number of their request.
 const EVENT_XID: [u8; 4] = (-1_i32).to_be_bytes();
 
-/// A port behind which a server is. Dropped, it takes no more connections; those that there are go on.
+/// See the [module](self). Dropped, it takes no more connections and cuts those that it has.
 #[derive(Debug)]
 pub struct Relay {
     port: u16,
-    closing: Arc<AtomicBool>,
-    events: Arc<AtomicUsize>,
+    passing: Arc<Passing>,
     accepting: Option<JoinHandle<()>>,
+}
+
+/// What all of its threads know.
+#[derive(Debug, Default)]
+struct Passing {
+    closed: AtomicBool,
+    events: AtomicUsize,
+    /// Both sides of every connection.
+    connections: Mutex<Vec<[TcpStream; 2]>>,
 }
 
 impl Relay {
@@ -31,18 +40,18 @@ impl Relay {
         let server = server.into();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("open a relay")?;
         let port = listener.local_addr()?.port();
-        let (closing, events) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (closed, counted) = (Arc::clone(&closing), Arc::clone(&events));
-        let accepting = thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if closed.load(Ordering::SeqCst) {
+        let passing = Arc::new(Passing::default());
+        let shared = Arc::clone(&passing);
+        let accepting = spawn(move || {
+            for client in listener.incoming() {
+                if shared.closed.load(Ordering::SeqCst) {
                     break;
                 }
-                // A client whose connection ends at once tries again, and says so when it gives up.
-                let _ = relay(stream, server, &counted);
+                // Whoever cannot be served is hung up on, and tries again or elsewhere.
+                let _ = client.and_then(|client| serve(client, server, &shared));
             }
         });
-        Ok(Relay { port, closing, events, accepting: Some(accepting) })
+        Ok(Relay { port, passing, accepting: Some(accepting) })
     }
 
     /// Where it is.
@@ -52,35 +61,55 @@ impl Relay {
 
     /// How many watch events have come through.
     pub fn events(&self) -> usize {
-        self.events.load(Ordering::SeqCst)
+        self.passing.events.load(Ordering::SeqCst)
+    }
+
+    /// Cuts every connection, whatever is under way. Returns how many there were.
+    pub fn cut(&self) -> usize {
+        let connections = std::mem::take(&mut *self.passing.connections());
+        for side in connections.iter().flatten() {
+            // It may be gone already.
+            let _ = side.shutdown(Shutdown::Both);
+        }
+        connections.len()
+    }
+}
+
+impl Passing {
+    fn connections(&self) -> MutexGuard<'_, Vec<[TcpStream; 2]>> {
+        // A panic elsewhere leaves nothing half-done in it.
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.closing.store(true, Ordering::SeqCst);
-        // Wakes it; if that fails it waits on, and harms nobody.
+        self.passing.closed.store(true, Ordering::SeqCst);
+        // It waits for a connection; this is one. If that fails it waits on, and harms nobody.
         if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
             && let Some(accepting) = self.accepting.take()
         {
             let _ = accepting.join();
         }
+        self.cut();
     }
 }
 
-fn relay(client: TcpStream, server: Endpoint, events: &Arc<AtomicUsize>) -> std::io::Result<()> {
+fn serve(client: TcpStream, server: Endpoint, passing: &Arc<Passing>) -> io::Result<()> {
     let server = server.connect(CONNECT_LIMIT)?;
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
     }
     let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
-    thread::spawn(move || pass_on(from_client, to_server, |_| {}));
-    let (events, mut frames) = (Arc::clone(events), Frames::default());
-    thread::spawn(move || {
-        pass_on(server, client, |bytes| {
-            events.fetch_add(frames.count_events(bytes), Ordering::SeqCst);
+    spawn(move || pass_on(from_client, to_server, |_| {}));
+    let (from_server, to_client) = (server.try_clone()?, client.try_clone()?);
+    let (counting, mut frames) = (Arc::clone(passing), Frames::default());
+    spawn(move || {
+        pass_on(from_server, to_client, |bytes| {
+            counting.events.fetch_add(frames.count_events(bytes), Ordering::SeqCst);
         });
     });
+    passing.connections().push([client, server]);
     Ok(())
 }
 
@@ -138,6 +167,21 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_pass_until_they_are_cut() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let relay = Relay::open(server.local_addr().unwrap().port()).unwrap();
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, relay.port())).unwrap();
+        let (mut served, _) = server.accept().unwrap();
+        client.write_all(b"there").unwrap();
+        served.read_exact(&mut [0; 5]).unwrap();
+        served.write_all(b"back").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(relay.cut(), 1);
+        assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0);
+        assert_eq!(served.read(&mut [0; 1]).unwrap_or(0), 0);
+    }
 
     #[test]
     fn events_are_counted_however_the_stream_is_cut() {
