@@ -54,6 +54,14 @@ const SEEDS_OF_FIXED_BUGS: &[(u64, &str)] = &[
         "a server without a vote any more cut what it had acknowledged, for a follower that had not heard of its commit",
     ),
     (1_005_008, "a server that joined forgot the members in force for the next ones"),
+    (
+        1_027_674,
+        "an observer that was to vote supported the only candidate, and who had heard of that did not count it",
+    ),
+    (
+        1_027_993,
+        "two who had not heard of a proposed membership were elected in turns, and each missed the other",
+    ),
     (1_048_961, "a quorum of the old membership alone began an epoch that the new one had already"),
     (
         1_048_832,

@@ -1,8 +1,10 @@
 //! Fast Leader Election (`FastLeaderElection`): a server that looks for a leader tells everybody whom it would elect,
 //! takes over whatever is better, and is done when a quorum says the same.
 //!
-//! Nothing here is needed for safety: whoever is elected must still find a quorum that accepts its epoch and its
-//! history before it leads. What an election gives is one candidate, soon, with the longest history of a quorum.
+//! Whoever is elected must still find a quorum that accepts its epoch and its history before it leads. What an election
+//! gives is one candidate, soon, with the longest history of a quorum. One thing here is needed for safety: who has heard of
+//! a newer membership joins nobody who has no quorum there. A leader may have that reconfiguration in its tree and not know
+//! of it (a Java server that crashed between the two), and would go on with those from before beside those of now.
 //!
 //! `vote` says which vote is better and which are equal, `tally` who stands behind one. The machine never dials, never
 //! sends and never looks at a clock: it says what is to be done, and is told what happened. The membership text that
@@ -370,6 +372,11 @@ impl Election {
         match state {
             ServerState::Looking => self.weigh_proposal(now_ms, heard.from, ballot, out),
             ServerState::Following | ServerState::Leading => {
+                self.weigh_settled(now_ms, heard.from, ballot, out);
+            }
+            // Who votes only in the membership that is proposed, and has not heard of it, is an observer to its leader, and
+            // has no other way to say that it would have that one.
+            ServerState::Observing if !self.electorate.is_committed_voter(heard.from) => {
                 self.weigh_settled(now_ms, heard.from, ballot, out);
             }
             ServerState::Observing => {}

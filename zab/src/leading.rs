@@ -240,6 +240,11 @@ impl Leading {
         self.learners.get(&link).is_some_and(|learner| learner.stage == Stage::Active)
     }
 
+    /// Whether no quorum has come since this server was elected.
+    pub fn waits_for_a_quorum(&self) -> bool {
+        self.phase == Phase::Discovery
+    }
+
     /// Whether writes can be proposed.
     pub fn is_serving(&self) -> bool {
         self.phase == Phase::Broadcast

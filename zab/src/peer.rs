@@ -165,9 +165,23 @@ impl Peer {
         if self.state() == ServerState::Looking {
             self.heed_membership(now_ms, &notification, out);
         }
+        if self.is_outrun(from, &notification) {
+            self.lead(now_ms, out, |_, _| Err(GiveUp::Look("voters elect in a later round")));
+        }
         self.elect(now_ms, out, |election, actions| {
             election.on_notification(now_ms, from, notification, actions);
         });
+    }
+
+    /// Whether this server was elected, nobody has come yet, and a voter elects on in a later round: it may need this
+    /// server's vote there. Otherwise two who are both elected in vain can miss each other for ever, as each of them is
+    /// only heard of as a leader when the other one looks for one.
+    fn is_outrun(&self, from: ServerId, notification: &Notification) -> bool {
+        let State::Leading(leading) = &self.state else { return false };
+        leading.waits_for_a_quorum()
+            && notification.state == ServerState::Looking
+            && self.election.as_ref().is_some_and(|election| notification.round > election.round())
+            && self.ground.members.electorate.is_committed_voter(from)
     }
 
     /// A connection between election ports stands.
