@@ -31,7 +31,8 @@ fn against(toolbox: &Toolbox, release: JavaRelease, skipped: &[&str]) -> Result<
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         // Ensembles are made of our servers whatever the variable says.
-        .args(["test", "-p", "ferrokeeper-client", "-p", "ferrokeeper-recipes", "--test", "server"])
+        // Both crates call them so. With the whole workspace nothing needs to be built again with fewer features.
+        .args(["test", "--workspace", "--test", "server"])
         .args(["--", "--test-threads=4"])
         .args(skipped.iter().chain(&["ensemble::"]).flat_map(|test| ["--skip", test]))
         .env(SERVER_VARIABLE, command.join(" "))

@@ -50,6 +50,10 @@ const SEEDS_OF_FIXED_BUGS: &[(u64, &str)] = &[
     ),
     (1_000_284, "a mark that could not be written came back after the end of the log had been cut"),
     (
+        1_000_554,
+        "a leader sent its log from the first epoch that was left: older files had gone since it had looked",
+    ),
+    (
         1_003_534,
         "a server without a vote any more cut what it had acknowledged, for a follower that had not heard of its commit",
     ),

@@ -3,7 +3,8 @@
 //!
 //! That the log is whole shows within an epoch, where its transactions are counted, but not where an epoch ends. There
 //! the snapshots help: each is named after a transaction, which the log must have. A hole is only ever made where a
-//! snapshot took the place of a part of the log, so behind the oldest snapshot every hole shows.
+//! snapshot took the place of a part of the log, so behind the oldest snapshot every hole shows. Retention makes the
+//! log begin later, also between two readings: what is read must begin at a transaction that is still there.
 
 use std::sync::Arc;
 
@@ -119,7 +120,7 @@ pub struct Missed {
 }
 
 impl Missed {
-    /// Everything behind `after`, up to and including `up_to`, which must be durable.
+    /// Everything behind `after`, which [`find_meeting`] has found, up to and including `up_to`, which must be durable.
     pub fn open(
         folders: &DataFolders,
         after: Zxid,
@@ -139,6 +140,7 @@ impl Missed {
     ) -> Result<Missed, CatchUpError> {
         let disk = Arc::clone(folders.disk());
         let mut log = LogReader::open_range(disk, folders.logs(), after, up_to, record_bytes_max)?;
+        log.must_reach_back();
         log.must_hold(snapshots.iter().map(|snapshot| snapshot.zxid));
         Ok(Missed { log, up_to })
     }

@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, ClientBuilder};
+use ferrokeeper_client::{Client, ClientBuilder, Create};
 use server::Server;
 use server::config::{ConfigSource, Settings};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,11 +19,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Names a command that starts another server than ours; `{cfg}` stands for the path of its `zoo.cfg`.
 const SERVER_VARIABLE: &str = "CLIENT_TEST_SERVER";
 
-/// A running server; it stops and its folder goes when this is dropped.
+/// A running server, or a part of one; it stops and its folder goes when the last part is dropped.
 pub struct Running {
     pub address: SocketAddr,
+    /// The node below which everything is, empty if that is all.
+    pub root: String,
     _server: Kind,
-    _folder: tempfile::TempDir,
 }
 
 /// Whether it is our server that is tried, rather than one that may be of an older kind.
@@ -31,27 +32,37 @@ pub fn is_ours() -> bool {
     std::env::var_os(SERVER_VARIABLE).is_none()
 }
 
+#[expect(dead_code, reason = "kept for their Drop")]
 enum Kind {
-    #[expect(dead_code, reason = "kept for its Drop")]
-    Ours(Server),
-    Other(Child),
+    Ours(Server, tempfile::TempDir),
+    Other(Arc<Other>),
 }
 
-impl Drop for Kind {
+/// A server that is not ours.
+struct Other {
+    address: SocketAddr,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Other {
     fn drop(&mut self) {
-        if let Kind::Other(child) = self {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 /// Starts a server on a free port with some properties set.
 pub fn start(properties: &[(&str, &str)]) -> Running {
-    let folder = tempfile::tempdir().unwrap();
     if let Ok(command) = std::env::var(SERVER_VARIABLE) {
-        return start_other(&command, properties, folder);
+        let other = start_other(&command, properties);
+        return Running {
+            address: other.address,
+            root: String::new(),
+            _server: Kind::Other(Arc::new(other)),
+        };
     }
+    let folder = tempfile::tempdir().unwrap();
     let source = ConfigSource {
         file: None,
         definitions: properties.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
@@ -60,10 +71,48 @@ pub fn start(properties: &[(&str, &str)]) -> Running {
     };
     let (settings, _) = Settings::load(&source).unwrap();
     let server = Server::start(settings).unwrap();
-    Running { address: server.client_address(), _server: Kind::Ours(server), _folder: folder }
+    Running { address: server.client_address(), root: String::new(), _server: Kind::Ours(server, folder) }
 }
 
-fn start_other(command: &str, properties: &[(&str, &str)], folder: tempfile::TempDir) -> Running {
+/// As [`start`], for tests that see nothing but the nodes below their root. Ours starts in no time; one of another kind
+/// takes seconds, so that it has several such tests at a time, each with a node for its root.
+pub fn start_shared(properties: &[(&str, &str)]) -> Running {
+    static SHARED: Mutex<Vec<(String, Weak<Other>)>> = Mutex::new(Vec::new());
+    static ROOTS: AtomicU32 = AtomicU32::new(0);
+    let Ok(command) = std::env::var(SERVER_VARIABLE) else { return start(properties) };
+    let key = format!("{properties:?}");
+    let other = {
+        // After a failed test others go on.
+        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shared.retain(|(_, other)| other.strong_count() > 0);
+        let running =
+            shared.iter().find(|(properties, _)| *properties == key).and_then(|(_, other)| other.upgrade());
+        running.unwrap_or_else(|| {
+            let other = Arc::new(start_other(&command, properties));
+            shared.push((key, Arc::downgrade(&other)));
+            other
+        })
+    };
+    let root = format!("/test-{}", ROOTS.fetch_add(1, Ordering::Relaxed));
+    let address = other.address;
+    let create = create_root(address, root.clone());
+    // The test's own runtime cannot wait for it here.
+    std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(create);
+    })
+    .join()
+    .unwrap();
+    Running { address, root, _server: Kind::Other(other) }
+}
+
+async fn create_root(address: SocketAddr, root: String) {
+    let client = soon(Client::builder(&address.to_string()).connect()).await.unwrap();
+    soon(client.create(Create::new(&root, b""))).await.unwrap();
+}
+
+fn start_other(command: &str, properties: &[(&str, &str)]) -> Other {
+    let folder = tempfile::tempdir().unwrap();
     let address = free_address();
     let mut text = format!("dataDir={}\nclientPortAddress=127.0.0.1\n", folder.path().display());
     text += &format!("clientPort={}\nadmin.enableServer=false\nextendedTypesEnabled=true\n", address.port());
@@ -80,7 +129,7 @@ fn start_other(command: &str, properties: &[(&str, &str)], folder: tempfile::Tem
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    Running { address, _server: Kind::Other(child), _folder: folder }
+    Other { address, child, _folder: folder }
 }
 
 /// An address that nobody listens at. The other server takes it a while later, so it is none that the system gives to
@@ -106,11 +155,11 @@ impl Running {
 
     /// A client whose root is a node.
     pub fn builder_with(&self, root: &str) -> ClientBuilder {
-        Client::builder(&format!("{}{root}", self.address))
+        Client::builder(&format!("{}{}{root}", self.address, self.root))
     }
 
     pub fn builder(&self) -> ClientBuilder {
-        Client::builder(&self.address.to_string())
+        self.builder_with("")
     }
 }
 

@@ -6,13 +6,13 @@ use ferrokeeper_client::{Client, Create, Error, State, Version, WatchScope};
 use ferrokeeper_recipes::Barrier;
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 
 const PATH: &str = "/gates/a";
 
 #[tokio::test]
 async fn who_waits_goes_on_when_the_barrier_is_removed_and_not_earlier() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, other) = (server.client().await, server.client().await);
     let barrier = Barrier::new(&client, PATH);
     soon(barrier.wait()).await.unwrap();
@@ -35,7 +35,7 @@ async fn who_waits_goes_on_when_the_barrier_is_removed_and_not_earlier() {
 
 #[tokio::test]
 async fn a_node_that_anybody_made_is_a_barrier_and_outlives_its_maker() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     client.create(Create::new("/gates", b"")).await.unwrap();
     client.create(Create::new(PATH, b"10.0.0.1")).await.unwrap();
@@ -48,10 +48,10 @@ async fn a_node_that_anybody_made_is_a_barrier_and_outlives_its_maker() {
 
 #[tokio::test]
 async fn lost_answers_and_connections_are_waited_out() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let barrier = Barrier::new(&client, PATH);
     barrier.set().await.unwrap();
     let waiting = tokio::spawn({
@@ -69,7 +69,7 @@ async fn lost_answers_and_connections_are_waited_out() {
 
 #[tokio::test]
 async fn a_wait_ends_with_its_session() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let barrier = Barrier::new(&client, PATH);
     barrier.set().await.unwrap();

@@ -4,13 +4,9 @@ use ferrokeeper_client::{Client, Create, State, Version};
 use ferrokeeper_recipes::{AtomicValue, Counter, CounterEncoding, RecipeError};
 
 use crate::relay::{Door, Op, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 
 const PATH: &str = "/counts/a";
-
-async fn through(relay: &Relay) -> Client {
-    soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap()
-}
 
 fn add(client: &Client, amount: i64) -> tokio::task::JoinHandle<Result<i64, RecipeError>> {
     let counter = Counter::new(client, PATH, CounterEncoding::Text);
@@ -19,7 +15,7 @@ fn add(client: &Client, amount: i64) -> tokio::task::JoinHandle<Result<i64, Reci
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_additions_none_is_lost() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let mut adders = Vec::new();
     for adder in 0..6_i64 {
         let counter = Counter::new(&server.client().await, PATH, CounterEncoding::Text);
@@ -38,7 +34,7 @@ async fn of_many_additions_none_is_lost() {
 
 #[tokio::test]
 async fn numbers_of_others_are_added_to_and_what_is_no_number_stays() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     client.create(Create::new("/counts", b"")).await.unwrap();
     client.create(Create::new(PATH, [0, 0, 0, 41])).await.unwrap();
@@ -58,7 +54,7 @@ async fn numbers_of_others_are_added_to_and_what_is_no_number_stays() {
 
 #[tokio::test]
 async fn a_value_is_set_only_from_what_was_seen() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let value = AtomicValue::new(&client, PATH);
     assert_eq!(value.get().await, Ok(None));
@@ -80,11 +76,11 @@ async fn a_value_is_set_only_from_what_was_seen() {
 
 #[tokio::test]
 async fn a_change_whose_answer_is_lost_is_unknown_and_not_made_twice() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     assert_eq!(soon(add(&witness, 1)).await.unwrap(), Ok(1));
-    let relay = Relay::before(server.address).await;
-    let client = through(&relay).await;
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     relay.set_at(Op::SetData, Door::Mute);
     let adding = add(&client, 1);
     soon(async { while witness.get(PATH).await.unwrap().0 != b"2" {} }).await;
@@ -95,11 +91,11 @@ async fn a_change_whose_answer_is_lost_is_unknown_and_not_made_twice() {
 
 #[tokio::test]
 async fn a_change_that_was_never_made_is_made_after_the_loss_on_top_of_others() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     assert_eq!(soon(add(&witness, 1)).await.unwrap(), Ok(1));
-    let relay = Relay::before(server.address).await;
-    let client = through(&relay).await;
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     for (others, sum) in [(0, 2), (10, 13)] {
         let mut states = client.states();
         relay.set_at(Op::SetData, Door::Shut);
@@ -115,11 +111,11 @@ async fn a_change_that_was_never_made_is_made_after_the_loss_on_top_of_others() 
 
 #[tokio::test]
 async fn a_change_that_nobody_can_look_for_any_more_is_unknown() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     assert_eq!(soon(add(&witness, 1)).await.unwrap(), Ok(1));
-    let relay = Relay::before(server.address).await;
-    let client = through(&relay).await;
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let mut states = client.states();
     relay.set_at(Op::SetData, Door::Shut);
     let adding = add(&client, 1);

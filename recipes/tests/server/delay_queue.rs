@@ -7,7 +7,7 @@ use ferrokeeper_recipes::{DelayQueue, RecipeError};
 use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Op, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/later";
@@ -26,7 +26,7 @@ fn later(seconds: u64) -> SystemTime {
 
 #[tokio::test]
 async fn names_and_data_are_curators_and_what_is_due_first_goes_first() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let queue = DelayQueue::new(&client, PATH);
     assert_eq!(queue.try_take().await, Ok(None));
@@ -49,7 +49,7 @@ async fn names_and_data_are_curators_and_what_is_due_first_goes_first() {
 
 #[tokio::test]
 async fn waiters_wake_one_after_the_other_when_entries_are_due_and_not_earlier() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let queue = DelayQueue::new(&client, PATH);
     let due = SystemTime::now() + Duration::from_millis(300);
@@ -69,7 +69,7 @@ async fn waiters_wake_one_after_the_other_when_entries_are_due_and_not_earlier()
 
 #[tokio::test]
 async fn an_entry_that_is_due_earlier_wakes_who_waits_for_a_later_one() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let queue = DelayQueue::new(&client, PATH);
     queue.put(b"tomorrow", later(86_400)).await.unwrap();
@@ -83,7 +83,7 @@ async fn an_entry_that_is_due_earlier_wakes_who_waits_for_a_later_one() {
 
 #[tokio::test]
 async fn what_curator_puts_together_is_taken_one_by_one_and_what_it_cannot_have_put_as_it_is() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     client.create(Create::new(PATH, b"")).await.unwrap();
     let entries: [(&str, &[u8]); 4] = [
@@ -123,13 +123,13 @@ async fn what_curator_puts_together_is_taken_one_by_one_and_what_it_cannot_have_
 
 #[tokio::test]
 async fn several_items_that_were_perhaps_taken_are_told_as_curator_writes_them() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     witness.create(Create::new(PATH, b"")).await.unwrap();
     let three = Create::new(format!("{PATH}/queue-|00000001|"), THREE_ITEMS).sequential();
     witness.create(three).await.unwrap();
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     relay.set_at(Op::Delete, Door::Mute);
     let queue = DelayQueue::new(&client, PATH);
     let taking = tokio::spawn({
@@ -144,7 +144,7 @@ async fn several_items_that_were_perhaps_taken_are_told_as_curator_writes_them()
 
 #[tokio::test]
 async fn a_dropped_take_loses_no_entry() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let queue = DelayQueue::new(&client, PATH);
     queue.put(b"a", UNIX_EPOCH).await.unwrap();

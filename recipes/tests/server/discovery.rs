@@ -9,7 +9,7 @@ use ferrokeeper_recipes::{
 };
 
 use crate::relay::{Door, Op, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 
 const BASE: &str = "/services";
 
@@ -35,7 +35,7 @@ async fn listed(client: &Client) -> Instances {
 
 #[tokio::test]
 async fn dynamic_instances_are_found_by_all_as_long_as_their_sessions_live() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, other) = (server.client().await, server.client().await);
     let discovery = Discovery::new(&client, BASE);
     assert_eq!(discovery.services().await, Ok(vec![]));
@@ -56,7 +56,7 @@ async fn dynamic_instances_are_found_by_all_as_long_as_their_sessions_live() {
 
 #[tokio::test]
 async fn a_registration_heals_with_what_was_said_last() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, witness) = (server.client().await, server.client().await);
     let mut here = Discovery::new(&client, BASE).register(instance("a")).await.unwrap();
     let cache = Discovery::new(&witness, BASE).cache("mail").await.unwrap();
@@ -83,7 +83,7 @@ async fn a_registration_heals_with_what_was_said_last() {
 
 #[tokio::test]
 async fn lasting_instances_outlive_their_sessions_and_take_the_place_of_others() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, witness) = (server.client().await, server.client().await);
     let discovery = Discovery::new(&client, BASE);
     let dynamic = discovery.register(instance("a")).await.unwrap();
@@ -113,7 +113,7 @@ async fn lasting_instances_outlive_their_sessions_and_take_the_place_of_others()
 
 #[tokio::test]
 async fn what_cannot_be_read_is_reported_and_hides_nothing() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let discovery = Discovery::new(&client, BASE);
     let _here = discovery.register(instance("b")).await.unwrap();
@@ -133,7 +133,7 @@ async fn what_cannot_be_read_is_reported_and_hides_nothing() {
 
 #[tokio::test]
 async fn an_instance_that_may_not_be_read_is_reported_too() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let _here = Discovery::new(&client, BASE).register(instance("b")).await.unwrap();
     let nobody = Acl { perms: Perms::ALL, id: Id::new("ip", "192.0.2.1") };
@@ -146,7 +146,7 @@ async fn an_instance_that_may_not_be_read_is_reported_too() {
 
 #[tokio::test]
 async fn a_provider_follows_what_is_registered_and_leaves_out_what_fails() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, other) = (server.client().await, server.client().await);
     let discovery = Discovery::new(&client, BASE);
     let provider = discovery.provider("mail", Strategy::RoundRobin).await.unwrap();
@@ -178,7 +178,7 @@ async fn a_provider_follows_what_is_registered_and_leaves_out_what_fails() {
 
 #[tokio::test]
 async fn a_lost_session_ends_copies_and_takes_dynamic_instances_along() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, witness) = (server.client().await, server.client().await);
     let discovery = Discovery::new(&client, BASE);
     let here = discovery.register(instance("a")).await.unwrap();
@@ -195,10 +195,10 @@ async fn a_lost_session_ends_copies_and_takes_dynamic_instances_along() {
 
 #[tokio::test]
 async fn lost_answers_make_no_difference() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     for path in ["/services", "/services/mail"] {
         witness.create(Create::new(path, b"")).await.unwrap();
     }
@@ -221,7 +221,7 @@ async fn lost_answers_make_no_difference() {
 
 #[tokio::test]
 async fn what_can_have_no_node_is_refused() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let discovery = Discovery::new(&client, BASE);
     let sequential = instance("a").service_type(ServiceType::DynamicSequential);

@@ -9,7 +9,7 @@ use ferrokeeper_recipes::{DoubleBarrier, Inside, Lost, RecipeError};
 use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/rounds/a";
@@ -23,7 +23,7 @@ fn come(client: &Client, members: u32) -> JoinHandle<Result<Inside, RecipeError>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn round_after_round_all_begin_together_and_end_together() {
     const MEMBERS: usize = 6;
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let came = Arc::new(AtomicUsize::new(0));
     let left = Arc::new(AtomicUsize::new(0));
     let mut members = Vec::new();
@@ -50,12 +50,12 @@ async fn round_after_round_all_begin_together_and_end_together() {
 #[tokio::test]
 async fn the_last_to_come_wakes_each_other_one_once() {
     const WAITERS: usize = 8;
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     let barrier = DoubleBarrier::new(&witness, PATH, WAITERS as u32 + 1);
     assert!(soon(barrier.enter_within(Duration::from_millis(50))).await.unwrap().is_none());
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let mut waiters = Vec::new();
     for number in 1..=WAITERS {
         waiters.push(come(&client, WAITERS as u32 + 1));
@@ -75,7 +75,7 @@ async fn the_last_to_come_wakes_each_other_one_once() {
 
 #[tokio::test]
 async fn the_last_to_leave_closes_the_door() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let inside = soon(come(&client, 1)).await.unwrap().unwrap();
     assert!(client.exists(READY).await.unwrap().is_some());
@@ -85,7 +85,7 @@ async fn the_last_to_leave_closes_the_door() {
 
 #[tokio::test]
 async fn who_gives_up_is_not_counted() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let first = come(&client, 2);
     until_children(&client, PATH, 1).await;
@@ -103,9 +103,9 @@ async fn who_gives_up_is_not_counted() {
 
 #[tokio::test]
 async fn a_member_that_dies_inside_holds_nobody_up() {
-    let server = start(&[("tickTime", "100")]);
-    let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
+    let server = start_shared(&[("tickTime", "100")]);
+    let relay = Relay::before(&server).await;
+    let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let mortal = soon(builder.connect()).await.unwrap();
     let client = server.client().await;
     let (one, other, third) = (come(&client, 3), come(&client, 3), come(&mortal, 3));
@@ -124,7 +124,7 @@ async fn a_member_that_dies_inside_holds_nobody_up() {
 
 #[tokio::test]
 async fn an_open_door_that_everybody_died_behind_is_closed() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let mortal = server.client().await;
     let client = server.client().await;
     let (one, other) = (come(&mortal, 2), come(&mortal, 2));
@@ -154,7 +154,7 @@ async fn stand(client: &Client) -> String {
 
 #[tokio::test]
 async fn of_two_who_come_at_once_to_an_open_door_that_nobody_is_behind_none_walks_in() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     left_open(&client).await;
     let _other = stand(&client).await;
@@ -168,7 +168,7 @@ async fn of_two_who_come_at_once_to_an_open_door_that_nobody_is_behind_none_walk
 
 #[tokio::test]
 async fn who_comes_late_goes_in_behind_somebody_who_came_late() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let mut inside = Vec::new();
     for waiter in [come(&client, 2), come(&client, 2)] {
@@ -190,7 +190,7 @@ async fn who_comes_late_goes_in_behind_somebody_who_came_late() {
 
 #[tokio::test]
 async fn a_door_that_was_open_for_a_moment_was_open() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     client.create(Create::new("/rounds", b"")).await.unwrap();
     client.create(Create::new(PATH, b"")).await.unwrap();
@@ -209,7 +209,7 @@ async fn a_door_that_was_open_for_a_moment_was_open() {
 
 #[tokio::test]
 async fn members_of_curators_and_kazoos_are_counted_and_waited_for() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     client.create(Create::new("/rounds", b"")).await.unwrap();
     client.create(Create::new(PATH, b"")).await.unwrap();

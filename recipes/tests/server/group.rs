@@ -7,7 +7,7 @@ use ferrokeeper_client::{Client, Create, Error, Multi, State, Version};
 use ferrokeeper_recipes::{Group, Keeping, KeptNode};
 
 use crate::relay::{Door, Op, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 
 const PATH: &str = "/services/mail/a";
 
@@ -27,7 +27,7 @@ async fn until_data(client: &Client, path: &str, data: &[u8]) {
 
 #[tokio::test]
 async fn a_kept_node_comes_back_with_the_data_that_were_set_last() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, witness) = (server.client().await, server.client().await);
     let node = KeptNode::keep(&client, PATH, b"1").await.unwrap();
     let (_, stat) = witness.get(PATH).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_kept_node_comes_back_with_the_data_that_were_set_last() {
 
 #[tokio::test]
 async fn a_kept_node_that_is_dropped_goes_and_stays_away() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, witness) = (server.client().await, server.client().await);
     let node = KeptNode::keep(&client, PATH, b"").await.unwrap();
     let (_, changed) = witness.exists_and_watch(PATH).await.unwrap();
@@ -63,7 +63,7 @@ async fn a_kept_node_that_is_dropped_goes_and_stays_away() {
 
 #[tokio::test]
 async fn a_node_of_an_earlier_session_is_waited_for() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (earlier, client) = (server.client().await, server.client().await);
     let before = KeptNode::keep(&earlier, PATH, b"earlier").await.unwrap();
     let keeping = KeptNode::keep(&client, PATH, b"now");
@@ -80,10 +80,10 @@ async fn a_node_of_an_earlier_session_is_waited_for() {
 
 #[tokio::test]
 async fn lost_answers_make_no_difference_and_a_lost_session_does() {
-    let server = start(&[("tickTime", "100")]);
+    let server = start_shared(&[("tickTime", "100")]);
     let witness = server.client().await;
-    let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
+    let relay = Relay::before(&server).await;
+    let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
     witness.create(Create::new("/services", b"")).await.unwrap();
     witness.create(Create::new("/services/mail", b"")).await.unwrap();
@@ -113,10 +113,10 @@ async fn lost_answers_make_no_difference_and_a_lost_session_does() {
 
 #[tokio::test]
 async fn who_leaves_while_the_node_is_being_created_again_leaves_none() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let node = KeptNode::keep(&client, PATH, b"").await.unwrap();
     relay.set_at(Op::Create, Door::Mute);
     witness.delete(PATH, Version::Any).await.unwrap();
@@ -129,7 +129,7 @@ async fn who_leaves_while_the_node_is_being_created_again_leaves_none() {
 
 #[tokio::test]
 async fn who_leaves_while_somebody_elses_node_stands_in_the_way_does_not_wait_for_it() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, witness) = (server.client().await, server.client().await);
     let node = KeptNode::keep(&client, PATH, b"").await.unwrap();
     let theirs = Create::new(PATH, b"theirs").ephemeral();
@@ -142,7 +142,7 @@ async fn who_leaves_while_somebody_elses_node_stands_in_the_way_does_not_wait_fo
 
 #[tokio::test]
 async fn members_are_those_whose_sessions_live_whoever_made_them() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, other) = (server.client().await, server.client().await);
     let group = Group::new(&client, "/group");
     assert_eq!(group.members().await, Ok(BTreeMap::new()));

@@ -7,7 +7,7 @@ use ferrokeeper_client::{Client, Error, State, Version};
 use ferrokeeper_recipes::{Counter, CounterEncoding, IdGenerator, Lost, RecipeError, WorkerId};
 
 use crate::relay::{Door, Op, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/ids/orders";
@@ -16,7 +16,7 @@ const WORKERS: &str = "/workers";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_number_is_given_twice_and_each_generators_grow() {
     const EACH: usize = 40;
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let mut users = Vec::new();
     for number in 0..3 {
         let generator = IdGenerator::new(&server.client().await, PATH, 1 + 10 * number);
@@ -42,7 +42,7 @@ async fn no_number_is_given_twice_and_each_generators_grow() {
 
 #[tokio::test]
 async fn a_block_costs_one_write_and_is_good_without_a_session() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, witness) = (server.client().await, server.client().await);
     let generator = IdGenerator::new(&client, PATH, 100);
     assert_eq!(generator.next().await, Ok(0));
@@ -59,10 +59,10 @@ async fn a_block_costs_one_write_and_is_good_without_a_session() {
 
 #[tokio::test]
 async fn a_lost_answer_makes_a_gap_and_no_number_twice() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let generator = IdGenerator::new(&client, PATH, 10);
     for number in 0..10 {
         assert_eq!(generator.next().await, Ok(number));
@@ -79,7 +79,7 @@ async fn a_lost_answer_makes_a_gap_and_no_number_twice() {
 
 #[tokio::test]
 async fn numbers_that_are_set_back_are_not_given_again() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let generator = IdGenerator::new(&client, PATH, 2);
     for number in 0..2 {
@@ -94,7 +94,7 @@ async fn numbers_that_are_set_back_are_not_given_again() {
 
 #[tokio::test]
 async fn each_holder_has_the_smallest_number_that_is_free() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (client, other) = (server.client().await, server.client().await);
     let claim = |client: &Client| {
         let client = client.clone();
@@ -120,7 +120,7 @@ async fn each_holder_has_the_smallest_number_that_is_free() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_who_claim_at_once_each_gets_another_number() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let mut claims = Vec::new();
     for _ in 0..4 {
         let client = server.client().await;
@@ -139,11 +139,11 @@ async fn of_many_who_claim_at_once_each_gets_another_number() {
 
 #[tokio::test]
 async fn two_of_a_session_whose_answers_are_lost_together_get_different_numbers() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     drop(WorkerId::claim(&witness, WORKERS, 9).await.unwrap());
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     for _ in 0..3 {
         until_children(&witness, WORKERS, 0).await;
         relay.set_at(Op::Create, Door::Mute);
@@ -162,12 +162,12 @@ async fn two_of_a_session_whose_answers_are_lost_together_get_different_numbers(
 
 #[tokio::test]
 async fn a_claim_survives_a_lost_answer_and_ends_with_its_session() {
-    let server = start(&[("tickTime", "100")]);
+    let server = start_shared(&[("tickTime", "100")]);
     let witness = server.client().await;
     drop(WorkerId::claim(&witness, WORKERS, 9).await.unwrap());
     until_children(&witness, WORKERS, 0).await;
-    let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
+    let relay = Relay::before(&server).await;
+    let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
     let claim = || {
         let client = client.clone();

@@ -6,14 +6,14 @@ use ferrokeeper_client::{Client, Error, Version};
 use ferrokeeper_recipes::{LeaderLatch, Leadership, Lost, Mutex, RecipeError};
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/lead";
 
 #[tokio::test]
 async fn the_lead_goes_from_candidate_to_candidate_with_growing_epochs() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     let mut candidates = Vec::new();
     for number in 0..4 {
@@ -46,7 +46,7 @@ async fn the_lead_goes_from_candidate_to_candidate_with_growing_epochs() {
 
 #[tokio::test]
 async fn only_the_first_leads() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let first = LeaderLatch::join(&client, PATH, b"1").await.unwrap();
     let second = LeaderLatch::join(&client, PATH, b"2").await.unwrap();
@@ -61,9 +61,9 @@ async fn only_the_first_leads() {
 
 #[tokio::test]
 async fn a_leader_that_dies_is_followed_and_knows_it() {
-    let server = start(&[("tickTime", "100")]);
-    let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
+    let server = start_shared(&[("tickTime", "100")]);
+    let relay = Relay::before(&server).await;
+    let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
     let first = LeaderLatch::join(&client, PATH, b"1").await.unwrap();
     let epoch = soon(first.wait()).await.unwrap();
@@ -81,8 +81,8 @@ async fn a_leader_that_dies_is_followed_and_knows_it() {
 
 #[tokio::test]
 async fn who_hears_nothing_steps_down_and_leads_again_if_that_was_premature() {
-    let server = start(&[("tickTime", "100")]);
-    let relay = Relay::before(server.address).await;
+    let server = start_shared(&[("tickTime", "100")]);
+    let relay = Relay::before(&server).await;
     let client = relay.impatient_client().await;
     let guard = Mutex::new(&client, "/lock").lock().await.unwrap();
     let latch = LeaderLatch::join(&client, PATH, b"1").await.unwrap();
@@ -104,7 +104,7 @@ async fn who_hears_nothing_steps_down_and_leads_again_if_that_was_premature() {
 
 #[tokio::test]
 async fn a_leader_whose_node_is_deleted_steps_down() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let latch = LeaderLatch::join(&client, PATH, b"1").await.unwrap();
     soon(latch.wait()).await.unwrap();

@@ -11,7 +11,7 @@ use ferrokeeper_recipes::{LeaderSelector, Led, Lost, Mutex, Participant, RecipeE
 use tokio::sync::watch;
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/lead";
@@ -39,7 +39,7 @@ async fn until_count(count: &watch::Sender<usize>, wanted: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn never_two_lead_and_epochs_grow() {
     const TERMS: usize = 6;
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let leads = Arc::new(AtomicBool::new(false));
     let last = Arc::new(AtomicI64::new(0));
     let mut candidates = Vec::new();
@@ -72,7 +72,7 @@ async fn never_two_lead_and_epochs_grow() {
 
 #[tokio::test]
 async fn who_has_led_stands_again_at_the_end_of_the_line() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     let terms = Arc::new(Lock::new(Vec::new()));
     let mut candidates = Vec::new();
@@ -104,7 +104,7 @@ async fn who_has_led_stands_again_at_the_end_of_the_line() {
 
 #[tokio::test]
 async fn work_ends_with_its_lead_and_the_next_lead_is_a_new_one() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let selector = LeaderSelector::new(&client, PATH, b"1");
     let working = watch::Sender::new(0);
@@ -145,9 +145,9 @@ async fn work_ends_with_its_lead_and_the_next_lead_is_a_new_one() {
 
 #[tokio::test]
 async fn a_leader_that_dies_is_followed_and_its_work_is_dropped() {
-    let server = start(&[("tickTime", "100")]);
-    let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
+    let server = start_shared(&[("tickTime", "100")]);
+    let relay = Relay::before(&server).await;
+    let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
     let working = watch::Sender::new(0);
     let counted = working.clone();
@@ -176,8 +176,8 @@ async fn a_leader_that_dies_is_followed_and_its_work_is_dropped() {
 
 #[tokio::test]
 async fn who_hears_nothing_stops_working_and_stands_again() {
-    let server = start(&[("tickTime", "100")]);
-    let relay = Relay::before(server.address).await;
+    let server = start_shared(&[("tickTime", "100")]);
+    let relay = Relay::before(&server).await;
     let client = relay.impatient_client().await;
     let working = watch::Sender::new(0);
     let counted = working.clone();
@@ -218,7 +218,7 @@ async fn who_hears_nothing_stops_working_and_stands_again() {
 
 #[tokio::test]
 async fn a_candidate_whose_node_is_deleted_stands_again() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let holder = Mutex::new(&client, PATH).lock().await.unwrap();
     let selector = LeaderSelector::new(&client, PATH, b"");
@@ -232,10 +232,10 @@ async fn a_candidate_whose_node_is_deleted_stands_again() {
 
 #[tokio::test]
 async fn a_candidacy_outlives_its_connection() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let (begin, begun) = tokio::sync::oneshot::channel();
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let selector = LeaderSelector::new(&client, PATH, b"");
@@ -257,7 +257,7 @@ async fn a_candidacy_outlives_its_connection() {
 
 #[tokio::test]
 async fn whatever_ends_a_candidacy_leaves_no_node() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let selector = LeaderSelector::new(&client, PATH, b"");
     let stand = || {
@@ -281,7 +281,7 @@ async fn whatever_ends_a_candidacy_leaves_no_node() {
 
 #[tokio::test]
 async fn candidates_are_listed_in_their_order_whoever_made_them() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let selector = LeaderSelector::new(&client, PATH, b"ours");
     assert_eq!(selector.participants().await, Ok(Vec::new()));

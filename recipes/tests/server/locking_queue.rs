@@ -8,7 +8,7 @@ use ferrokeeper_recipes::{LockingQueue, Lost, Priority, RecipeError, Taken};
 use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Op, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/jobs";
@@ -24,10 +24,6 @@ async fn with(client: &Client, data: &[&str]) -> LockingQueue {
     queue
 }
 
-async fn through(relay: &Relay) -> Client {
-    soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap()
-}
-
 fn take(client: &Client) -> JoinHandle<Result<Taken, RecipeError>> {
     let queue = LockingQueue::new(client, PATH);
     tokio::spawn(async move { queue.take().await })
@@ -35,7 +31,7 @@ fn take(client: &Client) -> JoinHandle<Result<Taken, RecipeError>> {
 
 #[tokio::test]
 async fn an_entry_comes_back_until_it_is_consumed() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let queue = with(&client, &["a", "b"]).await;
     queue.put(b"urgent", Priority::FIRST).await.unwrap();
@@ -69,9 +65,9 @@ async fn an_entry_comes_back_until_it_is_consumed() {
 
 #[tokio::test]
 async fn what_a_dead_consumer_had_goes_to_one_who_waits() {
-    let server = start(&[("tickTime", "100")]);
-    let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
+    let server = start_shared(&[("tickTime", "100")]);
+    let relay = Relay::before(&server).await;
+    let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let mortal = soon(builder.connect()).await.unwrap();
     let client = server.client().await;
     with(&client, &["a"]).await;
@@ -92,7 +88,7 @@ async fn what_a_dead_consumer_had_goes_to_one_who_waits() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_job_is_done_by_one_at_a_time_and_consumed_once() {
     const JOBS: usize = 30;
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let names: Vec<String> = (0..JOBS).map(|number| number.to_string()).collect();
     with(&client, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -137,10 +133,10 @@ async fn every_job_is_done_by_one_at_a_time_and_consumed_once() {
 #[tokio::test]
 async fn an_entry_wakes_one_waiter_and_then_the_next_in_line() {
     const WAITERS: usize = 10;
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
-    let relay = Relay::before(server.address).await;
-    let client = through(&relay).await;
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let mut waiters = Vec::new();
     for number in 1..=WAITERS {
         waiters.push(take(&client));
@@ -158,7 +154,7 @@ async fn an_entry_wakes_one_waiter_and_then_the_next_in_line() {
 
 #[tokio::test]
 async fn a_dropped_take_gives_back_what_it_was_about_to_get() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let queue = with(&client, &["a"]).await;
     for polls in 0..60 {
@@ -181,11 +177,11 @@ async fn a_dropped_take_gives_back_what_it_was_about_to_get() {
 
 #[tokio::test]
 async fn lost_answers_are_found_out() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     with(&witness, &["a"]).await;
-    let relay = Relay::before(server.address).await;
-    let client = through(&relay).await;
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     // Taken, but the answer is lost.
     relay.set_at(Op::Create, Door::Mute);
     let taking = take(&client);
@@ -212,7 +208,7 @@ async fn lost_answers_are_found_out() {
 
 #[tokio::test]
 async fn who_has_lost_the_lock_consumes_nothing() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let queue = with(&client, &["a"]).await;
     let first = queue.take().await.unwrap();
@@ -227,11 +223,11 @@ async fn who_has_lost_the_lock_consumes_nothing() {
 
 #[tokio::test]
 async fn who_has_lost_the_lock_with_the_connection_consumes_nothing() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     with(&witness, &["a"]).await;
-    let relay = Relay::before(server.address).await;
-    let client = through(&relay).await;
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let taken = soon(take(&client)).await.unwrap().unwrap();
     let mut states = client.states();
     relay.set_at(Op::Multi, Door::Shut);
@@ -245,7 +241,7 @@ async fn who_has_lost_the_lock_with_the_connection_consumes_nothing() {
 
 #[tokio::test]
 async fn kazoos_entries_and_locks_are_respected() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     for path in [PATH, ENTRIES, TAKEN] {
         client.create(Create::new(path, b"")).await.unwrap();

@@ -9,7 +9,7 @@ use ferrokeeper_recipes::{Lost, MultiGuard, MultiLock, Mutex, ReadWriteLock, Rec
 use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 const A: &str = "/m/a";
@@ -23,7 +23,7 @@ fn contend(lock: &MultiLock) -> JoinHandle<Result<MultiGuard, RecipeError>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_the_order_in_which_they_are_named_nobody_waits_in_a_circle() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let held = Arc::new([A, B, C].map(|_| AtomicBool::new(false)));
     let mut contenders = Vec::new();
     for wanted in [vec![0, 1, 2], vec![2, 1], vec![1, 0], vec![2, 0], vec![2, 1, 0]] {
@@ -58,7 +58,7 @@ async fn whatever_the_order_in_which_they_are_named_nobody_waits_in_a_circle() {
 
 #[tokio::test]
 async fn who_does_not_get_all_keeps_none() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let lock = MultiLock::of_mutexes(&client, [C, B, A]);
     let other = Mutex::new(&client, B).lock().await.unwrap();
@@ -94,7 +94,7 @@ async fn next_deleted(deletions: &mut WatchStream) -> String {
 
 #[tokio::test]
 async fn they_are_taken_by_their_paths_and_given_back_in_the_reverse_order() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let lock = MultiLock::of_mutexes(&client, [B, C, A]);
     let guard = lock.lock().await.unwrap();
@@ -116,7 +116,7 @@ async fn they_are_taken_by_their_paths_and_given_back_in_the_reverse_order() {
 
 #[tokio::test]
 async fn of_all_kinds_each_is_taken_once() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let both_sides = ReadWriteLock::new(&client, A);
     let leases = Semaphore::new(&client, B, 2);
@@ -148,7 +148,7 @@ async fn of_all_kinds_each_is_taken_once() {
 
 #[tokio::test]
 async fn it_is_lost_when_one_is_lost() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let guard = MultiLock::of_mutexes(&client, [A, B]).lock().await.unwrap();
     assert!(tokio::time::timeout(Duration::ZERO, guard.lost()).await.is_err());
@@ -161,7 +161,7 @@ async fn it_is_lost_when_one_is_lost() {
 
 #[tokio::test]
 async fn what_went_while_others_were_waited_for_is_noticed() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let other = Mutex::new(&client, B).lock().await.unwrap();
     let waiting = contend(&MultiLock::of_mutexes(&client, [A, B]));
@@ -175,11 +175,11 @@ async fn what_went_while_others_were_waited_for_is_noticed() {
 
 #[tokio::test]
 async fn a_wait_outlives_its_connection_and_its_session_frees_all() {
-    let server = start(&[("tickTime", "100")]);
+    let server = start_shared(&[("tickTime", "100")]);
     let witness = server.client().await;
     let other = Mutex::new(&witness, B).lock().await.unwrap();
-    let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
+    let relay = Relay::before(&server).await;
+    let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
     let waiting = contend(&MultiLock::of_mutexes(&client, [A, B]));
     until_children(&witness, B, 2).await;

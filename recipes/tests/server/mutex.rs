@@ -8,7 +8,7 @@ use ferrokeeper_client::{Client, Create, Error, State, Version};
 use ferrokeeper_recipes::{LockGuard, Lost, Mutex, RecipeError};
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/locks/m";
@@ -21,7 +21,7 @@ fn contend(client: &Client) -> tokio::task::JoinHandle<Result<LockGuard, RecipeE
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_twenty_contenders_never_two_hold_and_tokens_only_grow() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let held = Arc::new(AtomicBool::new(false));
     let last = Arc::new(AtomicI64::new(0));
     let mut contenders = Vec::new();
@@ -58,11 +58,11 @@ async fn of_twenty_contenders_never_two_hold_and_tokens_only_grow() {
 #[tokio::test]
 async fn a_release_wakes_one_waiter() {
     const WAITERS: usize = 12;
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     let holder = Mutex::new(&witness, PATH).lock().await.unwrap();
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let mut waiters = Vec::new();
     for number in 1..=WAITERS {
         waiters.push(contend(&client));
@@ -80,9 +80,9 @@ async fn a_release_wakes_one_waiter() {
 
 #[tokio::test]
 async fn a_dead_holder_frees_the_lock_and_knows_it() {
-    let server = start(&[("tickTime", "100")]);
-    let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
+    let server = start_shared(&[("tickTime", "100")]);
+    let relay = Relay::before(&server).await;
+    let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
     let guard = Mutex::new(&client, PATH).lock().await.unwrap();
     let heir = contend(&server.client().await);
@@ -98,7 +98,7 @@ async fn a_dead_holder_frees_the_lock_and_knows_it() {
 
 #[tokio::test]
 async fn a_closed_client_frees_the_lock_and_fails_who_waits() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (first, second) = (server.client().await, server.client().await);
     let witness = server.client().await;
     let guard = Mutex::new(&first, PATH).lock().await.unwrap();
@@ -114,7 +114,7 @@ async fn a_closed_client_frees_the_lock_and_fails_who_waits() {
 
 #[tokio::test]
 async fn a_waiter_that_is_dropped_leaves_no_node_and_passes_its_place_on() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let holder = Mutex::new(&client, PATH).lock().await.unwrap();
     let dropped = contend(&client);
@@ -133,7 +133,7 @@ async fn a_waiter_that_is_dropped_leaves_no_node_and_passes_its_place_on() {
 
 #[tokio::test]
 async fn who_does_not_get_it_in_time_leaves_no_node() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let mutex = Mutex::new(&client, PATH);
     let guard = mutex.try_lock().await.unwrap().unwrap();
@@ -148,7 +148,7 @@ async fn who_does_not_get_it_in_time_leaves_no_node() {
 
 #[tokio::test]
 async fn kazoos_and_curators_contenders_are_waited_for_and_others_are_not() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     client.create(Create::new("/locks", b"")).await.unwrap();
     client.create(Create::new(PATH, b"")).await.unwrap();
@@ -170,7 +170,7 @@ async fn kazoos_and_curators_contenders_are_waited_for_and_others_are_not() {
 
 #[tokio::test]
 async fn whose_node_is_deleted_is_told_so() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let guard = Mutex::new(&client, PATH).lock().await.unwrap();
     let waiter = contend(&client);
@@ -184,11 +184,11 @@ async fn whose_node_is_deleted_is_told_so() {
 
 #[tokio::test]
 async fn a_wait_outlives_its_connection() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     let holder = Mutex::new(&witness, PATH).lock().await.unwrap();
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let waiter = contend(&client);
     until_children(&witness, PATH, 2).await;
     let mut states = client.states();

@@ -4,12 +4,8 @@ use ferrokeeper_client::{Client, Create, Error, ErrorCode, Version};
 use ferrokeeper_recipes::ProtectedNode;
 
 use crate::relay::{Door, Relay};
-use crate::running::{Running, soon, start};
+use crate::running::{Running, soon, start_shared};
 use crate::until_children;
-
-async fn through(relay: &Relay) -> Client {
-    soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap()
-}
 
 /// A client whose creation below `/p` has just happened without its knowing.
 async fn with_a_lost_answer(
@@ -17,8 +13,8 @@ async fn with_a_lost_answer(
 ) -> (Relay, Client, tokio::task::JoinHandle<ProtectedNode>, String) {
     let witness = server.client().await;
     witness.create(Create::new("/p", b"")).await.unwrap();
-    let relay = Relay::before(server.address).await;
-    let client = through(&relay).await;
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     relay.set(Door::Mute);
     let caller = client.clone();
     let creation =
@@ -29,7 +25,7 @@ async fn with_a_lost_answer(
 
 #[tokio::test]
 async fn a_lost_answer_makes_no_second_node() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (relay, client, creation, name) = with_a_lost_answer(&server).await;
     relay.cut(&client).await;
     let node = soon(creation).await.unwrap();
@@ -44,7 +40,7 @@ async fn a_lost_answer_makes_no_second_node() {
 
 #[tokio::test]
 async fn a_creation_that_is_dropped_without_an_answer_leaves_no_node() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let (relay, client, creation, _) = with_a_lost_answer(&server).await;
     creation.abort();
     assert!(soon(creation).await.is_err());
@@ -56,7 +52,7 @@ async fn a_creation_that_is_dropped_without_an_answer_leaves_no_node() {
 
 #[tokio::test]
 async fn dropping_deletes_before_what_is_called_next() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let node = ProtectedNode::create(&client, "/a/b/c", "x-", b"").await.unwrap();
     let path = node.path();
@@ -68,7 +64,7 @@ async fn dropping_deletes_before_what_is_called_next() {
 
 #[tokio::test]
 async fn a_node_that_somebody_else_has_deleted_is_deleted() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let node = ProtectedNode::create(&client, "/", "x-", b"").await.unwrap();
     client.delete(&node.path(), Version::Any).await.unwrap();
@@ -77,7 +73,7 @@ async fn a_node_that_somebody_else_has_deleted_is_deleted() {
 
 #[tokio::test]
 async fn a_root_that_is_missing_is_an_error() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = soon(server.builder_with("/none").connect()).await.unwrap();
     let error = soon(ProtectedNode::create(&client, "/a/b", "x-", b"")).await.unwrap_err();
     assert_eq!(error, Error::Refused(ErrorCode::NoNode));

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use ferrokeeper_recipes::ReadWriteLock;
 
 use crate::relay::Relay;
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/locks/rw";
 
 #[tokio::test]
 async fn readers_share_and_do_not_overtake_a_writer() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let lock = ReadWriteLock::new(&client, PATH);
     let (one, other) = (lock.read().await.unwrap(), lock.read().await.unwrap());
@@ -35,7 +35,7 @@ async fn readers_share_and_do_not_overtake_a_writer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_is_always_alone() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     // Above zero: so many read. Below: somebody writes.
     let inside = Arc::new(AtomicI64::new(0));
     let mut contenders = Vec::new();
@@ -69,11 +69,11 @@ async fn a_writer_is_always_alone() {
 #[tokio::test]
 async fn a_release_wakes_readers_together_and_each_once() {
     const READERS: usize = 8;
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     let writing = ReadWriteLock::new(&witness, PATH).write().await.unwrap();
-    let relay = Relay::before(server.address).await;
-    let builder = ferrokeeper_client::Client::builder(&relay.address.to_string());
+    let relay = Relay::before(&server).await;
+    let builder = relay.builder();
     let client = soon(builder.connect()).await.unwrap();
     let mut readers = Vec::new();
     for number in 1..=READERS {

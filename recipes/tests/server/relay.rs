@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, State};
+use ferrokeeper_client::{Client, ClientBuilder, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::running::soon;
+use crate::running::{Running, soon};
 
 /// What becomes of what is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,14 +36,16 @@ pub enum Op {
 type Trap = Arc<Mutex<Option<(Op, Door)>>>;
 
 pub struct Relay {
-    pub address: SocketAddr,
+    address: SocketAddr,
+    root: String,
     door: Arc<watch::Sender<Door>>,
     trap: Trap,
     events: Arc<AtomicUsize>,
 }
 
 impl Relay {
-    pub async fn before(server: SocketAddr) -> Relay {
+    pub async fn before(server: &Running) -> Relay {
+        let (server, root) = (server.address, server.root.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let door = Arc::new(watch::Sender::new(Door::Open));
@@ -64,14 +66,22 @@ impl Relay {
                 });
             }
         });
-        Relay { address, door, trap, events }
+        Relay { address, root, door, trap, events }
+    }
+
+    pub fn builder(&self) -> ClientBuilder {
+        Client::builder(&format!("{}{}", self.address, self.root))
+    }
+
+    /// A client behind the door.
+    pub async fn client(&self) -> Client {
+        soon(self.builder().connect()).await.unwrap()
     }
 
     /// A client behind the door whose session is short, and who tries to come back all the time.
     pub async fn impatient_client(&self) -> Client {
-        let builder = Client::builder(&self.address.to_string())
-            .session_timeout(Duration::from_millis(1500))
-            .pause_most(Duration::from_millis(10));
+        let builder =
+            self.builder().session_timeout(Duration::from_millis(1500)).pause_most(Duration::from_millis(10));
         soon(builder.connect()).await.unwrap()
     }
 

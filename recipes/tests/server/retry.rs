@@ -6,17 +6,17 @@ use ferrokeeper_client::{Client, Create, Error, Fate, Version};
 use ferrokeeper_recipes::Retry;
 
 use crate::relay::{Door, Op, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 #[tokio::test]
 async fn what_was_lost_on_the_way_is_called_again_only_if_it_may_be() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     witness.create(Create::new("/r", b"")).await.unwrap();
     witness.create(Create::new("/r/a", b"")).await.unwrap();
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let retry = Retry::exponential(Duration::from_millis(1), Duration::from_millis(50));
     let caller = client.clone();
     relay.set(Door::Mute);

@@ -9,7 +9,7 @@ use ferrokeeper_recipes::{Lease, Lost, RecipeError, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start};
+use crate::running::{soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/licences";
@@ -25,7 +25,7 @@ fn contend(client: &Client, leases: u32) -> JoinHandle<Result<Lease, RecipeError
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_fifty_contenders_never_more_hold_than_there_are_leases() {
     const LEASES_MAX: usize = 3;
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let held = Arc::new(AtomicUsize::new(0));
     let mut clients = Vec::new();
     for _ in 0..5 {
@@ -67,7 +67,7 @@ async fn of_fifty_contenders_never_more_hold_than_there_are_leases() {
 
 #[tokio::test]
 async fn all_leases_are_given_and_not_one_more() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let semaphore = Semaphore::new(&client, PATH, 2);
     let first = semaphore.acquire().await.unwrap();
@@ -85,12 +85,12 @@ async fn all_leases_are_given_and_not_one_more() {
 #[tokio::test]
 async fn a_lease_that_comes_back_wakes_one_waiter_and_then_the_next_in_line() {
     const WAITERS: usize = 12;
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     let holder = Semaphore::new(&witness, PATH, 1).acquire().await.unwrap();
     until_children(&witness, LOCKS, 0).await;
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let mut waiters = Vec::new();
     for number in 1..=WAITERS {
         waiters.push(contend(&client, 1));
@@ -108,9 +108,9 @@ async fn a_lease_that_comes_back_wakes_one_waiter_and_then_the_next_in_line() {
 
 #[tokio::test]
 async fn a_dead_holder_frees_its_lease_and_knows_it() {
-    let server = start(&[("tickTime", "100")]);
-    let relay = Relay::before(server.address).await;
-    let builder = Client::builder(&relay.address.to_string()).session_timeout(Duration::from_secs(2));
+    let server = start_shared(&[("tickTime", "100")]);
+    let relay = Relay::before(&server).await;
+    let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
     let lease = Semaphore::new(&client, PATH, 2).acquire().await.unwrap();
     let other = server.client().await;
@@ -127,7 +127,7 @@ async fn a_dead_holder_frees_its_lease_and_knows_it() {
 
 #[tokio::test]
 async fn waiters_that_are_dropped_leave_nothing_and_let_others_pass() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let holder = Semaphore::new(&client, PATH, 1).acquire().await.unwrap();
     until_children(&client, LOCKS, 0).await;
@@ -151,11 +151,11 @@ async fn waiters_that_are_dropped_leave_nothing_and_let_others_pass() {
 
 #[tokio::test]
 async fn a_wait_outlives_its_connection() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let witness = server.client().await;
     let holder = Semaphore::new(&witness, PATH, 1).acquire().await.unwrap();
-    let relay = Relay::before(server.address).await;
-    let client = soon(Client::builder(&relay.address.to_string()).connect()).await.unwrap();
+    let relay = Relay::before(&server).await;
+    let client = relay.client().await;
     let waiter = contend(&client, 1);
     until_children(&witness, LEASES, 2).await;
     let mut states = client.states();
@@ -168,7 +168,7 @@ async fn a_wait_outlives_its_connection() {
 
 #[tokio::test]
 async fn curators_leases_and_its_line_are_respected_and_junk_is_not() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     for path in [PATH, LOCKS, LEASES] {
         client.create(Create::new(path, b"")).await.unwrap();
@@ -188,7 +188,7 @@ async fn curators_leases_and_its_line_are_respected_and_junk_is_not() {
 
 #[tokio::test]
 async fn whose_lease_is_deleted_is_told_so() {
-    let server = start(&[]);
+    let server = start_shared(&[]);
     let client = server.client().await;
     let lease = Semaphore::new(&client, PATH, 1).acquire().await.unwrap();
     let waiter = contend(&client, 1);

@@ -102,6 +102,8 @@ pub struct LogReader {
     last: Zxid,
     /// The last transaction that was passed over because it does not come behind `after`.
     passed_over: Option<Zxid>,
+    /// Whether `after` must have been passed over.
+    reaches_back: bool,
     /// Transactions behind `last` that are known to have been there, in order.
     landmarks: VecDeque<Zxid>,
     /// Damage in an earlier file, until a later one proves that nothing is missing.
@@ -143,6 +145,7 @@ impl LogReader {
             up_to: None,
             last: after,
             passed_over: None,
+            reaches_back: false,
             landmarks: VecDeque::new(),
             doubt: None,
             record: (after, 0, 0..0),
@@ -175,6 +178,12 @@ impl LogReader {
         let mut landmarks: Vec<Zxid> = missing.collect();
         landmarks.sort();
         self.landmarks = landmarks.into();
+    }
+
+    /// Where reading starts must be a transaction of the log. If it is not, what stood between it and the first one that
+    /// is left may have been removed.
+    pub(crate) fn must_reach_back(&mut self) {
+        self.reaches_back = true;
     }
 
     /// A crash while a file is being created leaves it without header; nothing was ever in it.
@@ -295,6 +304,9 @@ impl LogReader {
             self.settle_doubt();
             self.passed_over = Some(zxid);
             return Ok(false);
+        }
+        if self.reaches_back && self.last == self.after && self.passed_over != Some(self.after) {
+            return Err(corruption(Damage::Gap { previous: self.after, found: zxid }).into());
         }
         if !follows(self.last, zxid) {
             let previous = self.last;
