@@ -4,6 +4,7 @@
 
 mod ensemble;
 mod operations;
+#[allow(dead_code, reason = "the tests of the recipes need more of it")]
 mod running;
 mod sessions;
 #[cfg(feature = "tls")]

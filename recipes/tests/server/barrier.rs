@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Create, Error, State, Version, WatchScope};
+use ferrokeeper_client::{Create, Error, State, Version, WatchScope};
 use ferrokeeper_recipes::Barrier;
 
 use crate::relay::{Door, Relay};

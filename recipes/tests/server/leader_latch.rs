@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Error, Version};
+use ferrokeeper_client::{Error, Version};
 use ferrokeeper_recipes::{LeaderLatch, Leadership, Lost, Mutex, RecipeError};
 
 use crate::relay::{Door, Relay};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as Lock};
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Create, Error, State, Version};
+use ferrokeeper_client::{Create, Error, State, Version};
 use ferrokeeper_recipes::{LeaderSelector, Led, Lost, Mutex, Participant, RecipeError};
 use tokio::sync::watch;
 

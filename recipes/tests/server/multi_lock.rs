@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, EventType, State, StreamEvent, Version, WatchDepth, WatchStream};
+use ferrokeeper_client::{EventType, State, StreamEvent, Version, WatchDepth, WatchStream};
 use ferrokeeper_recipes::{Lost, MultiGuard, MultiLock, Mutex, ReadWriteLock, RecipeError, Semaphore};
 use tokio::task::JoinHandle;
 

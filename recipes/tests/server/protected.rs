@@ -13,7 +13,7 @@ async fn with_a_lost_answer(
 ) -> (Relay, Client, tokio::task::JoinHandle<ProtectedNode>, String) {
     let witness = server.client().await;
     witness.create(Create::new("/p", b"")).await.unwrap();
-    let relay = Relay::before(&server).await;
+    let relay = Relay::before(server).await;
     let client = relay.client().await;
     relay.set(Door::Mute);
     let caller = client.clone();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrokeeper_client::{Client, Create, Error, Fate, Version};
+use ferrokeeper_client::{Create, Error, Fate, Version};
 use ferrokeeper_recipes::Retry;
 
 use crate::relay::{Door, Op, Relay};
