@@ -18,7 +18,7 @@ use interop::{
 /// Each suite ends with a line `NAME: passed=N failed=M skipped=K`; the exit code is 0 if nothing failed, and 77
 /// if nothing could be examined on this machine.
 /// SERVER is `java-3.8`, `java-3.9`, or a command in which {cfg} stands for the path of a zoo.cfg and {flags}
-/// for -D flags; without the option it is the release build of this workspace. With INTEROP_KEEP set, the folders
+/// for -D flags; without the option it is this workspace's, built as this program was. With INTEROP_KEEP set, the folders
 /// that servers worked in stay below target/interop/scratch.
 #[derive(Parser)]
 struct Arguments {

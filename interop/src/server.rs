@@ -33,7 +33,7 @@ pub enum ServerKind {
 }
 
 impl ServerKind {
-    /// The release build of this workspace.
+    /// This workspace's, built as this program was.
     pub fn ours(toolbox: &Toolbox) -> ServerKind {
         ServerKind::Command(CommandTemplate {
             words: [toolbox.ferrokeeper().display().to_string(), "server".into(), FLAGS.into(), CFG.into()]

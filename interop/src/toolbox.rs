@@ -104,9 +104,10 @@ impl Toolbox {
         Ok(home)
     }
 
-    /// The release build of the product.
+    /// The product, built as this program was.
     pub fn ferrokeeper(&self) -> PathBuf {
-        self.target.join("release/ferrokeeper")
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        self.target.join(profile).join("ferrokeeper")
     }
 
     /// The Python environment with kazoo.

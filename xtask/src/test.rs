@@ -2,6 +2,9 @@
 //!
 //! A check is a program that fails with an exit code; this file only knows their order, what each needs to be
 //! done before, and how long they took. To add one, add a line to [`STEPS`].
+//!
+//! All of them run what `cargo build` makes: it checks its own assertions and overflows, and nothing is compiled twice.
+//! The release build is for who runs it; the benchmarks measure that one.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -27,7 +30,7 @@ pub struct Args {
 enum Program {
     /// The cargo that runs us.
     Cargo,
-    /// A release build of this workspace.
+    /// One that step `build` has made.
     Built(&'static str),
 }
 
@@ -62,7 +65,8 @@ const STEPS: &[Step] = &[
     cargo("fmt", "the code is formatted", "fmt --all --check"),
     cargo("clippy", "no lint complains", "clippy --workspace --all-targets -- -D warnings"),
     cargo("unit", "unit, scenario and property tests", "test --workspace"),
-    cargo("build", "the release build", "build --release -p ferrokeeper -p interop -p simulator"),
+    // With all targets, as the tests were, so that all crates have the features that they had there.
+    cargo("build", "the programs that the next steps run", "build --workspace --all-targets"),
     Step {
         name: "simulate",
         claim: "a thousand lives of a server on a lying disk",
@@ -211,7 +215,7 @@ impl Program {
             Program::Cargo => env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from),
             Program::Built(name) => {
                 let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-                root.join(target).join("release").join(name)
+                root.join(target).join("debug").join(name)
             }
         }
     }
