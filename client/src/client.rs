@@ -14,7 +14,7 @@ use crate::connect_string::{ConnectString, Host};
 use crate::connection::Connection;
 use crate::error::{ConnectError, Error};
 use crate::namespace::Namespace;
-use crate::session::{self, Effect, Limits, Session, SessionSettings, State, Ticket};
+use crate::session::{self, Effect, Limits, SaslLogin, Session, SessionSettings, State, Ticket};
 use crate::shared::Shared;
 use crate::states::{Hearing, States};
 use crate::stream::Transport;
@@ -59,6 +59,7 @@ pub struct ClientBuilder {
     pause_most: Duration,
     read_only: bool,
     credentials: Vec<(String, Vec<u8>)>,
+    sasl: Option<SaslLogin>,
     resume: Option<Ticket>,
     limits: Limits,
     transport: Transport,
@@ -74,6 +75,7 @@ impl ClientBuilder {
             pause_most: Duration::from_secs(2),
             read_only: false,
             credentials: Vec::new(),
+            sasl: None,
             resume: None,
             limits: Limits::default(),
             transport: Transport::default(),
@@ -115,6 +117,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Identifies the client by SASL's DIGEST-MD5 on every connection, before anything else is sent; the server's JAAS
+    /// file has the user and the password. The server must prove that it knows the password, too. One that refuses, or
+    /// does not know SASL, ends the session: [`State::AuthFailed`].
+    pub fn sasl(self, user: impl Into<String>, password: impl Into<String>) -> ClientBuilder {
+        ClientBuilder { sasl: Some(SaslLogin { user: user.into(), password: password.into() }), ..self }
+    }
+
     /// Takes up a session, of this process or another one, rather than opening a new one. Whoever holds it now loses
     /// its connection.
     pub fn resume(self, ticket: Ticket) -> ClientBuilder {
@@ -147,6 +156,7 @@ impl ClientBuilder {
             timeout_ms: milliseconds(self.session_timeout).clamp(1, i32::MAX as u64) as u32,
             read_only: self.read_only,
             pause_most_ms: milliseconds(self.pause_most),
+            sasl: self.sasl,
             resume: self.resume,
             limits: self.limits,
             // Seeded by the operating system, and different every time.

@@ -32,7 +32,7 @@
 //!
 //! **Memory** is bounded by [`Limits`].
 //!
-//! Not there: SASL, and key stores other than PEM files.
+//! Not there: Kerberos, and key stores other than PEM files.
 
 mod call;
 mod client;

@@ -10,13 +10,16 @@
 //! the loss waits for the next connection. **Only a server ends a session**: silence makes it
 //! [`State::Suspended`], first hopeful, then overdue, but never [`State::Expired`].
 //!
-//! Read next: `line` (requests), `watches` (who waits for what), `reply` (what servers say), `link` (connections).
+//! Read next: `line` (requests), `watches` (who waits for what), `reply` (what servers say), `link` (connections),
+//! `identifying` and `sasl` (who the client is).
 
 mod credentials;
+mod identifying;
 mod line;
 mod link;
 mod output;
 mod reply;
+mod sasl;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -34,6 +37,7 @@ use crate::rng::Rng;
 
 pub use line::Effect;
 pub use output::{End, Heard, Link, NodeEvent, Note, Output, State, Ticket};
+pub use sasl::SaslLogin;
 pub use settings::{Limits, SessionSettings};
 pub use watches::{Registration, WatchKind, WatchScope, WatcherId};
 
@@ -238,13 +242,18 @@ impl<T, W: Clone> Session<T, W> {
         }
     }
 
+    fn take_xid(&mut self) -> Xid {
+        let xid = Xid::new(self.next_xid);
+        self.next_xid = self.next_xid.checked_add(1).unwrap_or(1);
+        xid
+    }
+
     /// Sends what waits, as far as the window allows.
     fn pump(&mut self, now_ms: u64) {
         while self.phase.takes_requests()
             && let Some((mut pending, frame)) = self.line.pop_waiting()
         {
-            pending.xid = Xid::new(self.next_xid);
-            self.next_xid = self.next_xid.checked_add(1).unwrap_or(1);
+            pending.xid = self.take_xid();
             pending.begins_at = self.taken + self.out.len() as u64;
             self.out.extend_from_slice(&frame);
             let xid_at = self.out.len() - frame.len() + 4;
@@ -351,6 +360,7 @@ impl<T, W: Clone> Session<T, W> {
             Phase::Ended(_) => return u64::MAX,
             Phase::Waiting { dial_at_ms } => *dial_at_ms,
             Phase::Dialing { give_up_ms } | Phase::Handshaking { give_up_ms } => *give_up_ms,
+            Phase::Identifying(identifying) => identifying.give_up_ms,
             Phase::Online(online) => self.online_deadline_ms(online),
         };
         let overdue = match self.state {

@@ -7,6 +7,7 @@ use protocol::{OpCode, SessionId, Xid};
 use crate::connect_string::Host;
 use crate::error::Error;
 
+use super::identifying::Identifying;
 use super::output::{self, End, Link, Output, State, Ticket};
 use super::{Fate, Session};
 
@@ -30,6 +31,8 @@ pub enum Phase {
     Dialing { give_up_ms: u64 },
     /// The handshake is sent.
     Handshaking { give_up_ms: u64 },
+    /// The session is open, and SASL goes on: nothing else may be sent before it ends.
+    Identifying(Identifying),
     /// Connected.
     Online(Online),
     /// For good.
@@ -40,6 +43,11 @@ impl Phase {
     /// Whether a request may be sent now.
     pub fn takes_requests(&self) -> bool {
         matches!(self, Phase::Online(Online { leaving_until_ms: None, .. }))
+    }
+
+    /// Whether what a server says is of interest.
+    pub fn listens(&self) -> bool {
+        matches!(self, Phase::Handshaking { .. } | Phase::Identifying(_) | Phase::Online(_))
     }
 }
 
@@ -87,6 +95,9 @@ impl<T, W: Clone> Session<T, W> {
             Phase::Dialing { give_up_ms } | Phase::Handshaking { give_up_ms } if *give_up_ms <= now_ms => {
                 self.on_attempt_failed(now_ms);
             }
+            Phase::Identifying(identifying) if identifying.give_up_ms <= now_ms => {
+                self.on_attempt_failed(now_ms)
+            }
             Phase::Online(online) => {
                 let leaving_is_over = online.leaving_until_ms.is_some_and(|until_ms| until_ms <= now_ms);
                 if now_ms >= self.silent_at_ms() || leaving_is_over {
@@ -97,7 +108,11 @@ impl<T, W: Clone> Session<T, W> {
                     self.ping(now_ms);
                 }
             }
-            Phase::Waiting { .. } | Phase::Dialing { .. } | Phase::Handshaking { .. } | Phase::Ended(_) => {}
+            Phase::Waiting { .. }
+            | Phase::Dialing { .. }
+            | Phase::Handshaking { .. }
+            | Phase::Identifying(_)
+            | Phase::Ended(_) => {}
         }
     }
 
@@ -111,9 +126,14 @@ impl<T, W: Clone> Session<T, W> {
     fn dial(&mut self, now_ms: u64) {
         self.link.0 += 1;
         let host = self.hosts.advance();
-        let patience_ms = (self.timeout_ms / self.hosts.count() as u64).max(PATIENCE_LEAST_MS);
+        let patience_ms = self.patience_ms();
         self.phase = Phase::Dialing { give_up_ms: now_ms + patience_ms };
         self.outputs.push(Output::Dial { link: self.link, host, patience_ms });
+    }
+
+    /// What one server gets for being found, and again for identifying us.
+    pub(super) fn patience_ms(&self) -> u64 {
+        (self.timeout_ms / self.hosts.count() as u64).max(PATIENCE_LEAST_MS)
     }
 
     /// The shell has a connection.
@@ -144,7 +164,9 @@ impl<T, W: Clone> Session<T, W> {
             return;
         }
         match self.phase {
-            Phase::Dialing { .. } | Phase::Handshaking { .. } => self.on_attempt_failed(now_ms),
+            Phase::Dialing { .. } | Phase::Handshaking { .. } | Phase::Identifying(_) => {
+                self.on_attempt_failed(now_ms);
+            }
             Phase::Online(_) => self.on_lost(now_ms, unsent_bytes as u64),
             Phase::Waiting { .. } | Phase::Ended(_) => {}
         }
@@ -215,6 +237,13 @@ impl<T, W: Clone> Session<T, W> {
         if !read_only {
             self.ticket = Some(Ticket { session: response.session, password: response.password });
         }
+        match self.settings.sasl {
+            None => self.go_online(now_ms, read_only),
+            Some(_) => self.begin_identifying(now_ms, read_only),
+        }
+    }
+
+    pub(super) fn go_online(&mut self, now_ms: u64, read_only: bool) {
         let probe =
             Probe { at_ms: now_ms + PROBE_PAUSE_LEAST_MS, pause_ms: PROBE_PAUSE_LEAST_MS, asked: None };
         let online = Online {

@@ -13,11 +13,12 @@ use crate::error::Error;
 use super::line::Effect;
 use super::link::Phase;
 use super::output::{self, End, Heard, Link, NodeEvent, Note, Output};
+use super::sasl::SaslError;
 use super::{Session, kind_set};
 
 /// A server that breaks the protocol is left; nothing that it says can be trusted.
 #[derive(Debug, thiserror::Error)]
-enum Nonsense {
+pub(super) enum Nonsense {
     #[error("a frame of {length} bytes, when {limit} are allowed")]
     Length { length: i32, limit: usize },
     #[error("undecodable: {0}")]
@@ -26,15 +27,17 @@ enum Nonsense {
     Order { xid: Xid },
     #[error("watches cannot be set again: {error}")]
     Watches { error: protocol::ErrorCode },
+    #[error(transparent)]
+    Sasl(#[from] SaslError),
 }
 
 impl<T, W: Clone> Session<T, W> {
     /// Bytes have arrived on a connection.
     pub fn on_bytes(&mut self, link: Link, now_ms: u64, bytes: &[u8]) {
-        if link != self.link || !matches!(self.phase, Phase::Handshaking { .. } | Phase::Online(_)) {
+        if link != self.link || !self.phase.listens() {
             return;
         }
-        if matches!(self.phase, Phase::Online(_)) {
+        if !matches!(self.phase, Phase::Handshaking { .. }) {
             self.last_heard_ms = now_ms;
         }
         if self.input.is_empty() {
@@ -75,7 +78,7 @@ impl<T, W: Clone> Session<T, W> {
                     _ => self.on_attempt_failed(now_ms),
                 }
             }
-            if !matches!(self.phase, Phase::Online(_)) {
+            if !self.phase.listens() {
                 return bytes.len();
             }
         }
@@ -89,6 +92,11 @@ impl<T, W: Clone> Session<T, W> {
         }
         let mut reader = Reader::new(frame);
         let header = ReplyHeader::read(&mut reader)?;
+        if matches!(self.phase, Phase::Identifying(_)) {
+            // A refusal may have no body at all.
+            let token = if header.error == 0 { reader.buffer()? } else { None };
+            return self.on_sasl_answer(now_ms, header, token);
+        }
         match header.xid {
             Xid::PING => {}
             Xid::WATCH_EVENT => self.on_event(header, &mut reader)?,

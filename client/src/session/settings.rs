@@ -1,6 +1,7 @@
 //! What a session is told once and for all.
 
 use super::output::Ticket;
+use super::sasl::SaslLogin;
 
 /// Walls of a client. The numbers in front bound its memory; [`Limits::default`] has those in brackets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +50,8 @@ pub struct SessionSettings {
     pub read_only: bool,
     /// The longest pause between two rounds through the servers, in milliseconds.
     pub pause_most_ms: u64,
+    /// Who the client is, if it says so by SASL on every connection before anything else.
+    pub sasl: Option<SaslLogin>,
     /// A session to be taken up, rather than a new one.
     pub resume: Option<Ticket>,
     /// The walls.

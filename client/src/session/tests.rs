@@ -1,5 +1,6 @@
 //! The core without a socket: scripted lives here, random ones in [`random`].
 
+mod identifying;
 mod model;
 mod random;
 
@@ -31,6 +32,7 @@ fn settings() -> SessionSettings {
         timeout_ms: TIMEOUT_MS as u32,
         read_only: false,
         pause_most_ms: 1_000,
+        sasl: None,
         resume: None,
         limits: Limits::default(),
         seed: 1,

@@ -55,7 +55,7 @@ impl Drop for Other {
 /// Starts a server on a free port with some properties set.
 pub fn start(properties: &[(&str, &str)]) -> Running {
     if let Ok(command) = std::env::var(SERVER_VARIABLE) {
-        let other = start_other(&command, properties);
+        let other = start_other(&command, properties, &[]);
         return Running {
             address: other.address,
             root: String::new(),
@@ -88,7 +88,7 @@ pub fn start_shared(properties: &[(&str, &str)]) -> Running {
         let running =
             shared.iter().find(|(properties, _)| *properties == key).and_then(|(_, other)| other.upgrade());
         running.unwrap_or_else(|| {
-            let other = Arc::new(start_other(&command, properties));
+            let other = Arc::new(start_other(&command, properties, &[]));
             shared.push((key, Arc::downgrade(&other)));
             other
         })
@@ -111,7 +111,15 @@ async fn create_root(address: SocketAddr, root: String) {
     soon(client.create(Create::new(&root, b""))).await.unwrap();
 }
 
-fn start_other(command: &str, properties: &[(&str, &str)]) -> Other {
+/// A server that identifies these users, with their passwords, by SASL; `None` if ours is tried, which cannot.
+pub fn start_with_users(users: &[(&str, &str)]) -> Option<Running> {
+    let command = std::env::var(SERVER_VARIABLE).ok()?;
+    let provider = ("authProvider.1", "org.apache.zookeeper.server.auth.SASLAuthenticationProvider");
+    let other = start_other(&command, &[provider], users);
+    Some(Running { address: other.address, root: String::new(), _server: Kind::Other(Arc::new(other)) })
+}
+
+fn start_other(command: &str, properties: &[(&str, &str)], users: &[(&str, &str)]) -> Other {
     let folder = tempfile::tempdir().unwrap();
     let address = free_address();
     let mut text = format!("dataDir={}\nclientPortAddress=127.0.0.1\n", folder.path().display());
@@ -123,12 +131,16 @@ fn start_other(command: &str, properties: &[(&str, &str)]) -> Other {
     let file = folder.path().join("zoo.cfg");
     std::fs::write(&file, text).unwrap();
     let mut words = command.split_whitespace().map(|word| word.replace("{cfg}", file.to_str().unwrap()));
-    let child = Command::new(words.next().unwrap())
-        .args(words)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(words.next().unwrap());
+    if !users.is_empty() {
+        let jaas = folder.path().join("jaas.conf");
+        let users: String =
+            users.iter().map(|(user, password)| format!(" user_{user}=\"{password}\"")).collect();
+        let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
+        std::fs::write(&jaas, format!("Server {{ {module} required{users}; }};\n")).unwrap();
+        command.env("JDK_JAVA_OPTIONS", format!("-Djava.security.auth.login.config={}", jaas.display()));
+    }
+    let child = command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     Other { address, child, _folder: folder }
 }
 
@@ -187,7 +199,7 @@ impl Proxy {
                     continue;
                 }
                 tokio::spawn(async move {
-                    let mut far = TcpStream::connect(server).await.unwrap();
+                    let Ok(mut far) = TcpStream::connect(server).await else { return };
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
                         _ = shut.changed() => {}

@@ -126,6 +126,7 @@ impl Application {
             timeout_ms: random.between(timeout_least_ms as u64 / 2, timeout_most_ms as u64 + 100) as u32,
             read_only: false,
             pause_most_ms: *random.pick(&[100, 1_000, 2_000]),
+            sasl: None,
             resume: None,
             limits,
             seed: random.draw(),
