@@ -20,6 +20,8 @@ use crate::transcript::{self, Transcript, compare};
 
 const SCRIPTS: [&str; 2] = [JAVA_SCRIPT, include_str!("../data/shell-script.txt")];
 const ONE_SHOTS: [&str; 2] = [JAVA_ONE_SHOTS, include_str!("../data/shell-oneshot.txt")];
+/// For a server that is an ensemble of its own. The observers that come and go need not run.
+const RECONFIG_SCRIPT: &str = include_str!("../data/shell-reconfig.txt");
 const DIFFERENCES: &str = include_str!("../data/shell-differences.txt");
 
 /// One run of a shell at most.
@@ -63,6 +65,44 @@ struct Printed {
 }
 
 fn session(toolbox: &Toolbox, kind: &ServerKind, shell: Shell) -> Result<Printed> {
+    let mut printed = alone(toolbox, kind, shell)?;
+    let reconfigured = reconfigured(toolbox, kind, shell).context("the changes of a membership")?;
+    printed.out += &reconfigured.out;
+    printed.err += &reconfigured.err;
+    Ok(printed)
+}
+
+/// A server that has an ensemble of its own changes its membership.
+fn reconfigured(toolbox: &Toolbox, kind: &ServerKind, shell: Shell) -> Result<Printed> {
+    let scratch = toolbox.scratch("shell")?;
+    let dir = scratch.path();
+    let port = free_port()?;
+    let peers = format!("127.0.0.1:{}:{}", free_port()?, free_port()?);
+    let myself = format!("server.1={peers}:participant;127.0.0.1:{port}");
+    let settings = ServerSettings::new(dir.join("data"), port)
+        .line("standaloneEnabled=false")
+        .line("reconfigEnabled=true")
+        .line(&myself);
+    std::fs::create_dir_all(&settings.data_dir)?;
+    std::fs::write(settings.data_dir.join("myid"), "1\n")?;
+    let members = dir.join("members");
+    // Alone: Java's shell believes that no observer can be where there is one participant.
+    std::fs::write(&members, format!("{myself}\n"))?;
+    let mut server = Server::start(toolbox, kind, &settings, dir)?;
+    let script =
+        RECONFIG_SCRIPT.replace("{self}", &myself).replace("{members}", &members.display().to_string());
+    let path = dir.join("script.txt");
+    std::fs::write(&path, script)?;
+    let input = std::fs::File::open(&path)?.into();
+    let mut printed = Printed::default();
+    printed.add("reconfig", shell.command(toolbox, &server, &[]), input, dir)?;
+    server.terminate()?;
+    printed.replace(&peers, "{peers}");
+    printed.replace(&format!("127.0.0.1:{port}"), "{server}");
+    Ok(printed)
+}
+
+fn alone(toolbox: &Toolbox, kind: &ServerKind, shell: Shell) -> Result<Printed> {
     let scratch = toolbox.scratch("shell")?;
     let dir = scratch.path();
     let settings = ServerSettings::new(dir.join("data"), free_port()?);
@@ -85,9 +125,7 @@ fn session(toolbox: &Toolbox, kind: &ServerKind, shell: Shell) -> Result<Printed
         )?;
     }
     server.terminate()?;
-    for text in [&mut printed.out, &mut printed.err] {
-        *text = text.replace(&address, "{server}");
-    }
+    printed.replace(&address, "{server}");
     Ok(printed)
 }
 
@@ -105,6 +143,12 @@ impl Shell {
 }
 
 impl Printed {
+    fn replace(&mut self, what: &str, name: &str) {
+        for text in [&mut self.out, &mut self.err] {
+            *text = text.replace(what, name);
+        }
+    }
+
     /// Runs a shell to its end and adds what it printed; its exit code is a last line.
     fn add(&mut self, title: &str, command: Command, input: Stdio, dir: &Path) -> Result<()> {
         let run = tempfile::tempdir_in(dir)?;

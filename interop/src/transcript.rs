@@ -81,6 +81,16 @@ fn without_time(line: &str) -> String {
 
 /// `[b, a]` to `[a, b]`.
 fn sorted_list(line: &str) -> String {
+    // What `config -c` says: the version, and where clients connect to, in the order of a hash table.
+    if let Some((version, clients)) = line.split_once(' ')
+        && i64::from_str_radix(version, 16).is_ok()
+        && clients.contains(',')
+        && !clients.contains(' ')
+    {
+        let mut clients: Vec<&str> = clients.split(',').collect();
+        clients.sort_unstable();
+        return format!("{version} {}", clients.join(","));
+    }
     let Some(inner) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
         return line.to_string();
     };
@@ -190,7 +200,8 @@ mod tests {
     fn what_differs_from_run_to_run_is_replaced() {
         let raw = "Connecting to 127.0.0.1:1\nWelcome to ZooKeeper!\n\n[zk: h(CONNECTED) 0] [b, a]\n\
                    ctime = Sun Nov 22 03:51:16 UTC 2026\nmtime = Thu Jan 01 00:00:00 UTC 1970\n\
-                   ephemeralOwner = 0x100003f32f50000\nephemeralOwner = 0x0\nmZxid = 0x2a\n";
+                   ephemeralOwner = 0x100003f32f50000\nephemeralOwner = 0x0\nmZxid = 0x2a\n\
+                   10000000a h:3,h:1,h:2\n";
         let expected = [
             "[a, b]",
             "ctime = TIME",
@@ -198,6 +209,7 @@ mod tests {
             "ephemeralOwner = SESSION-0",
             "ephemeralOwner = 0x0",
             "mZxid = 0x2a",
+            "10000000a h:1,h:2,h:3",
         ];
         assert_eq!(of_java_shell(raw).lines, expected);
     }

@@ -82,7 +82,9 @@ fn reachable(member: &str) -> Option<String> {
 pub async fn reconfigure(context: &Context<'_>, entry: &Entry, parsed: &Parsed) -> Outcome {
     let (change, version) = wanted(entry, parsed)?;
     let root = context.clients().await.root;
-    let (data, stat) = root.reconfigure(&change, version).await.map_err(|error| Failure::of(&error, None))?;
+    // Java's client names no path, and an empty one where zkCli shows it.
+    let (data, stat) =
+        root.reconfigure(&change, version).await.map_err(|error| Failure::of(&error, Some("")))?;
     let text = String::from_utf8_lossy(&data);
     context.output.result(
         || format!("Committed new configuration:\n{text}"),
@@ -125,7 +127,8 @@ fn wanted(entry: &Entry, parsed: &Parsed) -> Result<(Reconfig, Option<i64>), Fai
     Ok((change, version))
 }
 
-/// The lines of a dynamic configuration file that say who the members are.
+/// The lines of a dynamic configuration file that say who the members are. Unlike zkCli's, one participant may have
+/// observers: whether the servers have `standaloneEnabled` is not for a shell to guess.
 fn members_of_file(file: &str) -> Result<Vec<String>, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         let reason = match error.kind() {
