@@ -16,6 +16,9 @@ use tokio::sync::watch;
 /// How long anything may take before a test fails.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// For [`start`]: sessions may be short. Those who ask for long ones get them, so that a slow machine costs none.
+pub const SHORT_SESSIONS: &[(&str, &str)] = &[("tickTime", "100"), ("maxSessionTimeout", "60000")];
+
 /// Names a command that starts another server than ours; `{cfg}` stands for the path of its `zoo.cfg`.
 const SERVER_VARIABLE: &str = "CLIENT_TEST_SERVER";
 

@@ -6,7 +6,7 @@ use ferrokeeper_client::{
     Acl, Advice, Client, ConnectError, Create, Error, ErrorCode, Id, Perms, State, Ticket, Version,
 };
 
-use crate::running::{Proxy, soon, start, start_with_users};
+use crate::running::{Proxy, SHORT_SESSIONS, soon, start, start_with_users};
 
 #[tokio::test]
 async fn a_session_outlives_its_connection_with_ephemerals_and_credentials() {
@@ -35,7 +35,7 @@ async fn a_session_outlives_its_connection_with_ephemerals_and_credentials() {
 
 #[tokio::test]
 async fn an_expired_session_fails_everything_and_hangs_nobody() {
-    let server = start(&[("tickTime", "100")]);
+    let server = start(SHORT_SESSIONS);
     let proxy = Proxy::before(server.address).await;
     let builder = Client::builder(&proxy.address.to_string()).session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();

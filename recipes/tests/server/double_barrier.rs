@@ -9,7 +9,7 @@ use ferrokeeper_recipes::{DoubleBarrier, Inside, Lost, RecipeError};
 use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start_shared};
+use crate::running::{SHORT_SESSIONS, soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/rounds/a";
@@ -103,7 +103,7 @@ async fn who_gives_up_is_not_counted() {
 
 #[tokio::test]
 async fn a_member_that_dies_inside_holds_nobody_up() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let relay = Relay::before(&server).await;
     let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let mortal = soon(builder.connect()).await.unwrap();

@@ -7,7 +7,7 @@ use ferrokeeper_client::{Client, Create, Error, Multi, State, Version};
 use ferrokeeper_recipes::{Group, Keeping, KeptNode};
 
 use crate::relay::{Door, Op, Relay};
-use crate::running::{soon, start_shared};
+use crate::running::{SHORT_SESSIONS, soon, start_shared};
 
 const PATH: &str = "/services/mail/a";
 
@@ -80,7 +80,7 @@ async fn a_node_of_an_earlier_session_is_waited_for() {
 
 #[tokio::test]
 async fn lost_answers_make_no_difference_and_a_lost_session_does() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let witness = server.client().await;
     let relay = Relay::before(&server).await;
     let builder = relay.builder().session_timeout(Duration::from_secs(2));

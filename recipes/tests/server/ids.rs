@@ -7,7 +7,7 @@ use ferrokeeper_client::{Client, Error, State, Version};
 use ferrokeeper_recipes::{Counter, CounterEncoding, IdGenerator, Lost, RecipeError, WorkerId};
 
 use crate::relay::{Door, Op, Relay};
-use crate::running::{soon, start_shared};
+use crate::running::{SHORT_SESSIONS, soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/ids/orders";
@@ -162,7 +162,7 @@ async fn two_of_a_session_whose_answers_are_lost_together_get_different_numbers(
 
 #[tokio::test]
 async fn a_claim_survives_a_lost_answer_and_ends_with_its_session() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let witness = server.client().await;
     drop(WorkerId::claim(&witness, WORKERS, 9).await.unwrap());
     until_children(&witness, WORKERS, 0).await;

@@ -6,7 +6,7 @@ use ferrokeeper_client::{Error, Version};
 use ferrokeeper_recipes::{LeaderLatch, Leadership, Lost, Mutex, RecipeError};
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start_shared};
+use crate::running::{SHORT_SESSIONS, soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/lead";
@@ -61,7 +61,7 @@ async fn only_the_first_leads() {
 
 #[tokio::test]
 async fn a_leader_that_dies_is_followed_and_knows_it() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let relay = Relay::before(&server).await;
     let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_leader_that_dies_is_followed_and_knows_it() {
 
 #[tokio::test]
 async fn who_hears_nothing_steps_down_and_leads_again_if_that_was_premature() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let relay = Relay::before(&server).await;
     let client = relay.impatient_client().await;
     let guard = Mutex::new(&client, "/lock").lock().await.unwrap();

@@ -11,7 +11,7 @@ use ferrokeeper_recipes::{LeaderSelector, Led, Lost, Mutex, Participant, RecipeE
 use tokio::sync::watch;
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start_shared};
+use crate::running::{SHORT_SESSIONS, soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/lead";
@@ -145,7 +145,7 @@ async fn work_ends_with_its_lead_and_the_next_lead_is_a_new_one() {
 
 #[tokio::test]
 async fn a_leader_that_dies_is_followed_and_its_work_is_dropped() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let relay = Relay::before(&server).await;
     let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_leader_that_dies_is_followed_and_its_work_is_dropped() {
 
 #[tokio::test]
 async fn who_hears_nothing_stops_working_and_stands_again() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let relay = Relay::before(&server).await;
     let client = relay.impatient_client().await;
     let working = watch::Sender::new(0);

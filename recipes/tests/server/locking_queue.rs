@@ -8,7 +8,7 @@ use ferrokeeper_recipes::{LockingQueue, Lost, Priority, RecipeError, Taken};
 use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Op, Relay};
-use crate::running::{soon, start_shared};
+use crate::running::{SHORT_SESSIONS, soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/jobs";
@@ -65,7 +65,7 @@ async fn an_entry_comes_back_until_it_is_consumed() {
 
 #[tokio::test]
 async fn what_a_dead_consumer_had_goes_to_one_who_waits() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let relay = Relay::before(&server).await;
     let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let mortal = soon(builder.connect()).await.unwrap();

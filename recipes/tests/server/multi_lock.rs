@@ -9,7 +9,7 @@ use ferrokeeper_recipes::{Lost, MultiGuard, MultiLock, Mutex, ReadWriteLock, Rec
 use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start_shared};
+use crate::running::{SHORT_SESSIONS, soon, start_shared};
 use crate::until_children;
 
 const A: &str = "/m/a";
@@ -175,7 +175,7 @@ async fn what_went_while_others_were_waited_for_is_noticed() {
 
 #[tokio::test]
 async fn a_wait_outlives_its_connection_and_its_session_frees_all() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let witness = server.client().await;
     let other = Mutex::new(&witness, B).lock().await.unwrap();
     let relay = Relay::before(&server).await;

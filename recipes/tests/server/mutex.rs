@@ -8,7 +8,7 @@ use ferrokeeper_client::{Client, Create, Error, State, Version};
 use ferrokeeper_recipes::{LockGuard, Lost, Mutex, RecipeError};
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start_shared};
+use crate::running::{SHORT_SESSIONS, soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/locks/m";
@@ -80,7 +80,7 @@ async fn a_release_wakes_one_waiter() {
 
 #[tokio::test]
 async fn a_dead_holder_frees_the_lock_and_knows_it() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let relay = Relay::before(&server).await;
     let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();

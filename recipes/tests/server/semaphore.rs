@@ -9,7 +9,7 @@ use ferrokeeper_recipes::{Lease, Lost, RecipeError, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::relay::{Door, Relay};
-use crate::running::{soon, start_shared};
+use crate::running::{SHORT_SESSIONS, soon, start_shared};
 use crate::until_children;
 
 const PATH: &str = "/licences";
@@ -108,7 +108,7 @@ async fn a_lease_that_comes_back_wakes_one_waiter_and_then_the_next_in_line() {
 
 #[tokio::test]
 async fn a_dead_holder_frees_its_lease_and_knows_it() {
-    let server = start_shared(&[("tickTime", "100")]);
+    let server = start_shared(SHORT_SESSIONS);
     let relay = Relay::before(&server).await;
     let builder = relay.builder().session_timeout(Duration::from_secs(2));
     let client = soon(builder.connect()).await.unwrap();
