@@ -66,6 +66,10 @@ const SEEDS_OF_FIXED_BUGS: &[(u64, &str)] = &[
         1_027_993,
         "two who had not heard of a proposed membership were elected in turns, and each missed the other",
     ),
+    (
+        1_037_413,
+        "a sync waited for a voter that a reconfiguration had made an observer, and so did all behind it",
+    ),
     (1_048_961, "a quorum of the old membership alone began an epoch that the new one had already"),
     (
         1_048_832,

@@ -119,6 +119,13 @@ impl Leading {
         }
     }
 
+    /// The voters are others now: those who have answered may be enough, and nobody else may be left who could.
+    pub(super) fn recount_round(&mut self, context: &mut Context<'_>) {
+        if self.barrier.under_way {
+            self.finish_round(context);
+        }
+    }
+
     fn finish_round(&mut self, context: &mut Context<'_>) {
         if !context.members.electorate.decides(self.barrier.confirmed_by) {
             return;

@@ -144,6 +144,9 @@ impl Leading {
         if next_leader == Some(context.settings.me) {
             self.take_leave_of_former(context);
         }
+        if next_leader.is_some() {
+            self.recount_round(context);
+        }
         self.release_prompt(context);
         self.release_barriers(context);
         self.finish_turn(context);
