@@ -42,6 +42,7 @@ pub use settings::{Limits, SessionSettings};
 pub use watches::{Registration, WatchKind, WatchScope, WatcherId};
 
 use credentials::Credentials;
+use identifying::Identifying;
 use line::{Line, Pending};
 use link::Phase;
 use watches::WatchTable;
@@ -359,8 +360,9 @@ impl<T, W: Clone> Session<T, W> {
         let phase = match &self.phase {
             Phase::Ended(_) => return u64::MAX,
             Phase::Waiting { dial_at_ms } => *dial_at_ms,
-            Phase::Dialing { give_up_ms } | Phase::Handshaking { give_up_ms } => *give_up_ms,
-            Phase::Identifying(identifying) => identifying.give_up_ms,
+            Phase::Dialing { give_up_ms }
+            | Phase::Handshaking { give_up_ms }
+            | Phase::Identifying(Identifying { give_up_ms, .. }) => *give_up_ms,
             Phase::Online(online) => self.online_deadline_ms(online),
         };
         let overdue = match self.state {

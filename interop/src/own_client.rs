@@ -33,7 +33,7 @@ fn against(toolbox: &Toolbox, release: JavaRelease, skipped: &[&str]) -> Result<
         // Ensembles are made of our servers whatever the variable says.
         // Both crates call them so. With the whole workspace nothing needs to be built again with fewer features.
         .args(["test", "--workspace", "--test", "server"])
-        .args(["--", "--test-threads=4"])
+        .args(["--", "--test-threads=4", "--include-ignored"])
         .args(skipped.iter().chain(&["ensemble::"]).flat_map(|test| ["--skip", test]))
         .env(SERVER_VARIABLE, command.join(" "))
         .status()

@@ -5,7 +5,7 @@
 //! beginning for any number of lines. A listed difference that is not there any more is a failure, too.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -91,11 +91,8 @@ fn reconfigured(toolbox: &Toolbox, kind: &ServerKind, shell: Shell) -> Result<Pr
     let mut server = Server::start(toolbox, kind, &settings, dir)?;
     let script =
         RECONFIG_SCRIPT.replace("{self}", &myself).replace("{members}", &members.display().to_string());
-    let path = dir.join("script.txt");
-    std::fs::write(&path, script)?;
-    let input = std::fs::File::open(&path)?.into();
     let mut printed = Printed::default();
-    printed.add("reconfig", shell.command(toolbox, &server, &[]), input, dir)?;
+    printed.add("reconfig", shell.command(toolbox, &server, &[]), &script, dir)?;
     server.terminate()?;
     printed.replace(&peers, "{peers}");
     printed.replace(&format!("127.0.0.1:{port}"), "{server}");
@@ -110,19 +107,12 @@ fn alone(toolbox: &Toolbox, kind: &ServerKind, shell: Shell) -> Result<Printed> 
     let address = format!("127.0.0.1:{}", server.port);
     let mut printed = Printed::default();
     for (number, script) in SCRIPTS.iter().enumerate() {
-        let path = dir.join(format!("script-{number}.txt"));
-        std::fs::write(&path, script.replace("{server}", &address))?;
-        let input = std::fs::File::open(&path)?.into();
-        printed.add(&format!("script {number}"), shell.command(toolbox, &server, &[]), input, dir)?;
+        let script = script.replace("{server}", &address);
+        printed.add(&format!("script {number}"), shell.command(toolbox, &server, &[]), &script, dir)?;
     }
     for line in ONE_SHOTS.iter().flat_map(|text| text.lines()) {
         let words: Vec<&str> = line.split(' ').collect();
-        printed.add(
-            &format!("one-shot {line}"),
-            shell.command(toolbox, &server, &words),
-            Stdio::null(),
-            dir,
-        )?;
+        printed.add(&format!("one-shot {line}"), shell.command(toolbox, &server, &words), "", dir)?;
     }
     server.terminate()?;
     printed.replace(&address, "{server}");
@@ -149,10 +139,12 @@ impl Printed {
         }
     }
 
-    /// Runs a shell to its end and adds what it printed; its exit code is a last line.
-    fn add(&mut self, title: &str, command: Command, input: Stdio, dir: &Path) -> Result<()> {
+    /// Runs a shell to its end, types `input`, and adds what it printed; its exit code is a last line.
+    fn add(&mut self, title: &str, command: Command, input: &str, dir: &Path) -> Result<()> {
         let run = tempfile::tempdir_in(dir)?;
-        let (out, err) = (run.path().join("out"), run.path().join("err"));
+        let [typed, out, err] = ["in", "out", "err"].map(|name| run.path().join(name));
+        std::fs::write(&typed, input)?;
+        let input = std::fs::File::open(&typed)?.into();
         let mut process = Process::spawn_apart(command, input, &out, &err)?;
         let status = process
             .wait(SHELL_LIMIT)

@@ -27,7 +27,7 @@ pub fn of_java_shell(raw: &str) -> Transcript {
         // Session ids stand nowhere else, and other things look like them.
         let line = match line.starts_with("ephemeralOwner") {
             true => sessions.replace_long_hex(line),
-            false => sorted_list(&without_time(line)),
+            false => sorted_clients(&sorted_list(&without_time(line))),
         };
         if line.starts_with("WatchedEvent") {
             transcript.events.push(line);
@@ -81,22 +81,24 @@ fn without_time(line: &str) -> String {
 
 /// `[b, a]` to `[a, b]`.
 fn sorted_list(line: &str) -> String {
-    // What `config -c` says: the version, and where clients connect to, in the order of a hash table.
-    if let Some((version, clients)) = line.split_once(' ')
-        && i64::from_str_radix(version, 16).is_ok()
-        && clients.contains(',')
-        && !clients.contains(' ')
-    {
-        let mut clients: Vec<&str> = clients.split(',').collect();
-        clients.sort_unstable();
-        return format!("{version} {}", clients.join(","));
-    }
     let Some(inner) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
         return line.to_string();
     };
     let mut items: Vec<&str> = inner.split(", ").collect();
     items.sort_unstable();
     format!("[{}]", items.join(", "))
+}
+
+/// What `config -c` says: the version, and where clients connect to, in the order of a hash table.
+fn sorted_clients(line: &str) -> String {
+    match line.split_once(' ') {
+        Some((version, clients)) if i64::from_str_radix(version, 16).is_ok() && !clients.contains(' ') => {
+            let mut clients: Vec<&str> = clients.split(',').collect();
+            clients.sort_unstable();
+            format!("{version} {}", clients.join(","))
+        }
+        _ => line.to_string(),
+    }
 }
 
 /// The identities that whoami lists come from a set.

@@ -92,11 +92,12 @@ impl<T, W: Clone> Session<T, W> {
     pub(super) fn tick_link(&mut self, now_ms: u64) {
         match &mut self.phase {
             Phase::Waiting { dial_at_ms } if *dial_at_ms <= now_ms => self.dial(now_ms),
-            Phase::Dialing { give_up_ms } | Phase::Handshaking { give_up_ms } if *give_up_ms <= now_ms => {
+            Phase::Dialing { give_up_ms }
+            | Phase::Handshaking { give_up_ms }
+            | Phase::Identifying(Identifying { give_up_ms, .. })
+                if *give_up_ms <= now_ms =>
+            {
                 self.on_attempt_failed(now_ms);
-            }
-            Phase::Identifying(identifying) if identifying.give_up_ms <= now_ms => {
-                self.on_attempt_failed(now_ms)
             }
             Phase::Online(online) => {
                 let leaving_is_over = online.leaving_until_ms.is_some_and(|until_ms| until_ms <= now_ms);

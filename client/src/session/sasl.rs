@@ -37,6 +37,11 @@ pub enum SaslError {
     /// It asks for something else than to identify the client.
     #[error("the server wants {0:?}, and the client can only DIGEST-MD5 with md5-sess and auth")]
     Unsupported(String),
+    /// The server knows ISO 8859-1 only, and that does not have all letters.
+    #[error(
+        "the user or the password has letters that the server cannot read, because it does not know UTF-8"
+    )]
+    Alphabet,
     /// The server has not shown that it knows the password.
     #[error("the server did not prove that it knows the user's password")]
     Unproven,
@@ -57,11 +62,11 @@ impl SaslLogin {
         let challenge = Challenge::parse(challenge)?;
         let Challenge { realm, nonce, .. } = &challenge;
         let secret = Md5::new()
-            .chain_update(challenge.encode(&self.user))
+            .chain_update(challenge.encode(&self.user)?)
             .chain_update(":")
-            .chain_update(challenge.encode(realm.as_deref().unwrap_or_default()))
+            .chain_update(challenge.encode(realm.as_deref().unwrap_or_default())?)
             .chain_update(":")
-            .chain_update(challenge.encode(&self.password))
+            .chain_update(challenge.encode(&self.password)?)
             .finalize();
         let session_key =
             Md5::new().chain_update(secret).chain_update(format!(":{nonce}:{fresh}")).finalize();
@@ -84,7 +89,7 @@ impl SaslLogin {
         );
         let token = match challenge.is_utf8 {
             true => token.into_bytes(),
-            false => latin_1(&token).ok_or_else(|| SaslError::Unsupported("a user in ISO 8859-1".into()))?,
+            false => latin_1(&token).ok_or(SaslError::Alphabet)?,
         };
         Ok(Response { token, proof: format!("rspauth={}", hash("")).into_bytes() })
     }
@@ -134,8 +139,12 @@ impl Challenge {
     }
 
     /// What is hashed of a text: ISO 8859-1 wherever that can express it.
-    fn encode(&self, text: &str) -> Vec<u8> {
-        latin_1(text).unwrap_or_else(|| text.into())
+    fn encode(&self, text: &str) -> Result<Vec<u8>, SaslError> {
+        match latin_1(text) {
+            Some(bytes) => Ok(bytes),
+            None if self.is_utf8 => Ok(text.into()),
+            None => Err(SaslError::Alphabet),
+        }
     }
 }
 
@@ -223,6 +232,13 @@ mod tests {
             |login: SaslLogin| String::from_utf8(login.respond(CHALLENGE, "00").unwrap().token).unwrap();
         assert!(text(login("a\"b\\c")).contains(r#"username="a\"b\\c","#));
         assert!(text(login("j\u{f6}rg")).contains("response=f09c3eaf2793312af9c3acd47a6cd53e,"));
+        let narrow = |user: &str, password: &str| {
+            let login = SaslLogin { user: user.into(), password: password.into() };
+            login.respond(b"nonce=\"n\",algorithm=md5-sess", "00").map(|response| response.token)
+        };
+        assert!(narrow("j\u{f6}rg", "p").unwrap().starts_with(b"username=\"j\xf6rg\","));
+        assert_eq!(narrow("\u{141}ukasz", "p"), Err(SaslError::Alphabet));
+        assert_eq!(narrow("bob", "\u{141}"), Err(SaslError::Alphabet));
         assert!(text(login("\u{141}ukasz")).contains("response=e088d4634463d2dd45bb84706765a325,"));
     }
 

@@ -109,8 +109,9 @@ async fn wrong_credentials_are_a_state_and_an_error() {
 }
 
 #[tokio::test]
+#[ignore = "our server has no SASL; `interop client` tries it with Java's"]
 async fn sasl_identifies_the_client_on_every_connection() {
-    let Some(server) = start_with_users(&[("bob", "secret"), ("eve", "other")]) else { return };
+    let server = start_with_users(&[("bob", "secret"), ("eve", "other")]);
     let proxy = Proxy::before(server.address).await;
     let bob = Client::builder(&proxy.address.to_string()).sasl("bob", "secret");
     let bob = soon(bob.connect()).await.unwrap();
